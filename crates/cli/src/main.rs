@@ -1,0 +1,2 @@
+//! The airboss binary.
+fn main() {}

@@ -1,0 +1,415 @@
+//! The manifest: what a person writes into `airboss.yaml`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::status_set::StatusSet;
+use crate::traffic::Weight;
+use crate::{ServiceName, Span};
+
+/// A service: who owns it, how it runs, what its users were promised, how releases reach them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Name, owner and importance.
+    pub metadata: Metadata,
+    /// Everything else.
+    pub spec: ServiceSpec,
+}
+
+/// Name, owner and importance of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// A DNS label, unique in the installation.
+    pub name: ServiceName,
+    /// The team that owns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How much it matters.
+    #[serde(default)]
+    pub tier: Tier,
+    /// Free labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How much a service matters to the business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Users notice within minutes; someone is paged.
+    Critical,
+    /// The usual.
+    #[default]
+    Standard,
+    /// Internal or best-effort.
+    Low,
+}
+
+/// How a service runs, what its users were promised, how releases reach them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Where and how instances run.
+    pub target: Target,
+    /// What users were promised.
+    #[serde(default)]
+    pub slos: Vec<Slo>,
+    /// How a release reaches users.
+    #[serde(default)]
+    pub rollout: RolloutSpec,
+}
+
+/// Where and how instances run. Exactly one field is set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Target {
+    /// Processes on a host with an agent, behind the built-in splitter.
+    Process(ProcessTarget),
+}
+
+/// Processes on a host with an agent, behind the built-in splitter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessTarget {
+    /// Program and arguments. `{artifact}` is the unpacked artifact's folder (or the file),
+    /// `{port}` the instance's port, `{instance}` its name, `{version}` the release's version.
+    pub command: Vec<String>,
+    /// Instances at full size.
+    #[serde(default = "one")]
+    pub instances: u32,
+    /// The address that users connect to, `HOST:PORT`.
+    pub listen: String,
+    /// Extra environment. A value is literal or a reference (`env:NAME`, `file:PATH`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// How to tell that an instance is ready.
+    #[serde(default)]
+    pub health: Health,
+    /// How long an instance may finish its requests after it was taken out of traffic.
+    #[serde(default = "ten_seconds")]
+    pub drain: Span,
+    /// Keeps one user on one version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// A request header whose value `canary` or `stable` forces the arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_header: Option<String>,
+    /// How long an instance may take to answer before the splitter answers 504.
+    #[serde(default = "thirty_seconds")]
+    pub response_timeout: Span,
+}
+
+/// How to tell that an instance is ready: a GET that answers 2xx or 3xx, or, without `http`,
+/// a TCP connection that is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Path to GET, such as `/healthz`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Not ready this long after its start: the arm failed.
+    #[serde(default = "ten_seconds")]
+    pub ready_within: Span,
+    /// Time between two probes of a ready instance.
+    #[serde(default = "one_second")]
+    pub every: Span,
+    /// Probes that must fail in a row before a ready instance is taken out of traffic.
+    #[serde(default = "three")]
+    pub failures: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            http: None,
+            ready_within: ten_seconds(),
+            every: one_second(),
+            failures: three(),
+        }
+    }
+}
+
+/// What identifies a user. Exactly one field is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sticky {
+    /// The value of this cookie; the splitter sets one where a request has none.
+    Cookie(String),
+    /// The value of this request header; requests without it are divided by chance.
+    Header(String),
+}
+
+/// A promise to users about one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    /// A short name, unique in the service.
+    pub name: String,
+    /// The share of good requests, such as `99.9%`.
+    pub objective: Objective,
+    /// A request is bad where this holds, such as `status >= 500`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad: Option<StatusSet>,
+    /// A request is bad where it took longer than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under: Option<Span>,
+    /// A step needs this SLO's proof to pass; an SLO that is not critical can only fail it.
+    #[serde(default = "yes")]
+    pub critical: bool,
+}
+
+/// A share of good requests between 0 % and 100 %, both excluded.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Objective(f64);
+
+impl Objective {
+    /// The share as a ratio, such as 0.999.
+    pub fn ratio(self) -> f64 {
+        self.0
+    }
+    /// The share of requests that may be bad, such as 0.001.
+    pub fn budget(self) -> f64 {
+        1.0 - self.0
+    }
+}
+
+/// Why a text is not an objective.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an objective: write a share such as `99.9%`, above `0%` and below `100%`")]
+pub struct InvalidObjective {
+    /// The offending text.
+    pub text: String,
+}
+
+impl TryFrom<String> for Objective {
+    type Error = InvalidObjective;
+    fn try_from(text: String) -> Result<Self, InvalidObjective> {
+        text.trim()
+            .strip_suffix('%')
+            .and_then(|number| number.trim_end().parse::<f64>().ok())
+            .filter(|percent| *percent > 0.0 && *percent < 100.0)
+            .map(|percent| Self(percent / 100.0))
+            .ok_or(InvalidObjective { text })
+    }
+}
+impl From<Objective> for String {
+    fn from(objective: Objective) -> String {
+        // Twelve digits hide the rounding of the division by 100.
+        let percent = format!("{:.10}", objective.0 * 100.0);
+        format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// How a release reaches users: at most one of the strategies, canary where none is named.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutSpec {
+    /// A growing share of requests, judged at every step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// A second full set of instances, swapped at once, kept for a swap back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blue_green: Option<BlueGreen>,
+    /// All at once, as soon as the new instances are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_at_once: Option<AllAtOnce>,
+    /// What a new release does while a rollout runs.
+    #[serde(default)]
+    pub when_busy: WhenBusy,
+    /// Without a renewal by a controller for this long, the agent returns traffic to stable.
+    #[serde(default = "one_minute")]
+    pub exposure_lease: Span,
+}
+
+impl Default for RolloutSpec {
+    fn default() -> Self {
+        Self {
+            canary: None,
+            blue_green: None,
+            all_at_once: None,
+            when_busy: WhenBusy::default(),
+            exposure_lease: one_minute(),
+        }
+    }
+}
+
+/// The strategy that a [`RolloutSpec`] means, after validation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// A growing share of requests, judged at every step.
+    Canary(Canary),
+    /// A second full set, swapped at once.
+    BlueGreen(BlueGreen),
+    /// All at once.
+    AllAtOnce(AllAtOnce),
+}
+
+impl RolloutSpec {
+    /// The strategy; a canary with default steps where none is named.
+    pub fn strategy(&self) -> Strategy {
+        if let Some(blue_green) = &self.blue_green {
+            Strategy::BlueGreen(blue_green.clone())
+        } else if let Some(all_at_once) = &self.all_at_once {
+            Strategy::AllAtOnce(all_at_once.clone())
+        } else {
+            Strategy::Canary(self.canary.clone().unwrap_or_default())
+        }
+    }
+}
+
+/// A growing share of requests, judged at every step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// Shares in growing order; the last one is `100%`.
+    #[serde(default = "default_steps")]
+    pub steps: Vec<Weight>,
+    /// How long a step lasts.
+    #[serde(default)]
+    pub bake: Bake,
+    /// The longest that one step may wait for its evidence.
+    #[serde(default = "twenty_minutes")]
+    pub at_most: Span,
+    /// What happens when a step has waited that long. Evidence is never assumed: the record
+    /// says that the policy decided.
+    #[serde(default)]
+    pub then: Then,
+    /// The share of stable's requests to copy to the canary while it has no traffic of its own.
+    #[serde(default, skip_serializing_if = "weight_is_zero")]
+    pub mirror: Weight,
+    /// How long the new version is watched at 100 % before the old one is drained.
+    #[serde(default = "ten_seconds")]
+    pub hold_old: Span,
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self {
+            steps: default_steps(),
+            bake: Bake::Auto,
+            at_most: twenty_minutes(),
+            then: Then::Hold,
+            mirror: Weight::ZERO,
+            hold_old: ten_seconds(),
+        }
+    }
+}
+
+/// How long a step lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Bake {
+    /// Until the evidence suffices.
+    #[default]
+    Auto,
+    /// At least this long, and until the evidence suffices.
+    AtLeast(Span),
+}
+
+impl TryFrom<String> for Bake {
+    type Error = InvalidBake;
+    fn try_from(text: String) -> Result<Self, InvalidBake> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        text.parse()
+            .map(Self::AtLeast)
+            .map_err(|_| InvalidBake { text })
+    }
+}
+impl From<Bake> for String {
+    fn from(bake: Bake) -> String {
+        match bake {
+            Bake::Auto => "auto".to_owned(),
+            Bake::AtLeast(span) => span.to_string(),
+        }
+    }
+}
+
+/// Why a text is not a bake time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a bake time: write `auto` (until the evidence suffices) or a span such as `5m` (at least that long)"
+)]
+pub struct InvalidBake {
+    /// The offending text.
+    pub text: String,
+}
+
+/// What happens when a step's evidence has not come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// Keep the exposure, tell people, go on judging.
+    #[default]
+    Hold,
+    /// Go to the next step.
+    Promote,
+    /// Return to stable.
+    Rollback,
+}
+
+/// A second full set of instances, swapped at once, kept for a swap back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlueGreen {
+    /// How long the old set stays up behind the new one, watched for a swap back.
+    #[serde(default = "one_minute")]
+    pub keep: Span,
+}
+
+/// All at once, as soon as the new instances are ready; the old ones are drained right away.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllAtOnce {}
+
+/// What a new release does while a rollout runs in its environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenBusy {
+    /// Waits; of several that wait, only the newest starts.
+    #[default]
+    Queue,
+    /// Returns the running canary to stable, confirmed, then starts.
+    Supersede,
+    /// Is refused.
+    Reject,
+}
+
+fn one() -> u32 {
+    1
+}
+fn three() -> u32 {
+    3
+}
+fn yes() -> bool {
+    true
+}
+fn one_second() -> Span {
+    Span::secs(1)
+}
+fn ten_seconds() -> Span {
+    Span::secs(10)
+}
+fn thirty_seconds() -> Span {
+    Span::secs(30)
+}
+fn one_minute() -> Span {
+    Span::secs(60)
+}
+fn twenty_minutes() -> Span {
+    Span::secs(20 * 60)
+}
+fn default_steps() -> Vec<Weight> {
+    [100, 1_000, 5_000, 10_000]
+        .map(Weight::from_basis_points)
+        .to_vec()
+}
+fn weight_is_zero(weight: &Weight) -> bool {
+    *weight == Weight::ZERO
+}

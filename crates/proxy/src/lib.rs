@@ -1,0 +1,1 @@
+//! The splitter: weighted, sticky and mirrored HTTP with measurements per arm.

@@ -1,0 +1,1 @@
+//! Claim, decide, commit, perform: the engine on a store and targets.

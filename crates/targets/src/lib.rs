@@ -1,0 +1,1 @@
+//! Drivers that make the desired state true, and the agent of the process target.

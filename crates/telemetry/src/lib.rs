@@ -1,0 +1,1 @@
+//! Sources that turn measurements into ticks for the judge.
