@@ -1,1 +1,193 @@
-//! Durable state: the Store trait and SQLite behind it.
+//! Durable state: what must survive every crash.
+//!
+//! * **Is for**: the [`Store`] trait, SQLite behind it (`SqliteStore`), migrations, backup.
+//! * **Must never**: know what a state, an event or an effect means. Those are JSON texts of
+//!   the engine's; the store keeps their order, their fences and their atomicity.
+//! * **Start reading** at [`Store::commit`], the one transaction that everything rests on.
+
+mod rows;
+
+pub use rows::*;
+
+use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use async_trait::async_trait;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another controller owns the lane by now, or the lane moved on. Nothing was written; drop
+    /// every conclusion drawn from the old state.
+    #[error("fenced: lane {lane} is no longer at seq {seq}, epoch {epoch}")]
+    Fenced {
+        /// The lane.
+        lane: LaneId,
+        /// The `seq` that the caller had.
+        seq: u64,
+        /// The `epoch` that the caller had.
+        epoch: u64,
+    },
+    /// The version is pinned to another digest.
+    #[error(
+        "version {release} is already pinned to {existing}; it cannot also be {offered}. Give the new build a new version"
+    )]
+    VersionPinned {
+        /// The release.
+        release: ReleaseId,
+        /// The digest that it is pinned to.
+        existing: Digest,
+        /// The digest that was offered.
+        offered: Digest,
+    },
+    /// The database is damaged.
+    #[error("the database {path} is damaged: {detail}. {restore}")]
+    Corrupt {
+        /// The database file.
+        path: String,
+        /// What the check found.
+        detail: String,
+        /// How to go on.
+        restore: String,
+    },
+    /// The disk is full. Nothing was written; the operation may be repeated.
+    #[error("the disk that holds {path} is full: free some space; Airboss goes on by itself then")]
+    DiskFull {
+        /// The database file.
+        path: String,
+    },
+    /// The database cannot be reached or answered with an error. The operation may be repeated.
+    #[error("the database did not do {what}: {source}")]
+    Unavailable {
+        /// What was asked.
+        what: &'static str,
+        /// What the database said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The result of a store operation.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Durable state. One conformance suite holds for every implementation.
+///
+/// Time is always an argument; leases are compared with the time given by callers.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // ---- what is known -------------------------------------------------------------------
+
+    /// Keeps a service's manifest; a new text becomes a new version of it, the same text none.
+    async fn put_service(&self, service: &ServiceRow) -> Result<()>;
+    /// The newest manifest of a service.
+    async fn service(&self, name: &ServiceName) -> Result<Option<ServiceRow>>;
+    /// The newest manifest of every service, by name.
+    async fn services(&self) -> Result<Vec<ServiceRow>>;
+
+    /// Notes that an artifact's content is kept. Repeating it changes nothing.
+    async fn put_artifact(&self, artifact: &ArtifactRow) -> Result<()>;
+    /// An artifact by its digest.
+    async fn artifact(&self, digest: &Digest) -> Result<Option<ArtifactRow>>;
+
+    /// Pins a version to a digest. The same pair again returns the row that exists; another
+    /// digest is [`StoreError::VersionPinned`].
+    async fn create_release(&self, release: &ReleaseRow) -> Result<ReleaseRow>;
+    /// A release by its id.
+    async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseRow>>;
+    /// Releases of a service, newest first.
+    async fn releases(&self, service: &ServiceName, limit: u32) -> Result<Vec<ReleaseRow>>;
+
+    /// The next rollout id of a service. An id is never given twice; gaps may appear.
+    async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId>;
+
+    // ---- the inbox: commands accepted, not yet decided -----------------------------------
+
+    /// Accepts a command durably, creating the lane where it is new. The same `key` again
+    /// returns the entry that exists, so that a client may repeat a request.
+    async fn enqueue(&self, entry: &NewInboxEntry) -> Result<InboxEntry>;
+    /// Commands of a lane that no commit has consumed, oldest first.
+    async fn inbox(&self, lane: &LaneId, limit: u32) -> Result<Vec<InboxEntry>>;
+    /// One entry, with its answer once a commit has consumed it.
+    async fn inbox_entry(&self, key: &str) -> Result<Option<InboxEntry>>;
+
+    // ---- lanes: claim, load, commit ------------------------------------------------------
+
+    /// Claims up to `limit` lanes that have work and no living owner, each with a new epoch.
+    /// A lane has work while it is active or its inbox is not empty.
+    async fn claim(
+        &self,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LaneRow>>;
+    /// Claims one lane, whether it has work or not; None where another owner lives.
+    async fn claim_lane(
+        &self,
+        lane: &LaneId,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<LaneRow>>;
+    /// Extends the owner's claims; returns the lanes that it still owns.
+    async fn renew(&self, owner: &str, until: Timestamp, now: Timestamp) -> Result<Vec<LaneId>>;
+    /// Gives all the owner's lanes back.
+    async fn release_claims(&self, owner: &str) -> Result<()>;
+    /// One lane as it is committed.
+    async fn lane(&self, lane: &LaneId) -> Result<Option<LaneRow>>;
+    /// Every lane, by name.
+    async fn lanes(&self) -> Result<Vec<LaneRow>>;
+
+    /// The one transaction: events, state, effects, the consumed command with its answer and
+    /// the projection for readers, guarded by `seq` and `epoch`. Returns the numbers of the
+    /// events in the global order, in their order. On any error nothing was written.
+    async fn commit(&self, commit: &Commit) -> Result<Committed>;
+
+    // ---- effects: done after their commit ------------------------------------------------
+
+    /// Effects of a lane that are not finished, oldest first.
+    async fn pending_effects(&self, lane: &LaneId) -> Result<Vec<EffectRow>>;
+    /// Marks an effect as finished, with its outcome.
+    async fn finish_effect(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        ordinal: u32,
+        outcome: &str,
+    ) -> Result<()>;
+
+    // ---- evidence: measurements, recorded before they are used ---------------------------
+
+    /// Appends measurements in one transaction, with the judge's state after some of them.
+    async fn append_evidence(&self, rows: &[EvidenceRow]) -> Result<()>;
+    /// The newest saved judge state of a rollout and the measurements after it, in order.
+    async fn evidence_since_snapshot(
+        &self,
+        rollout: &RolloutId,
+    ) -> Result<(Option<EvidenceRow>, Vec<EvidenceRow>)>;
+    /// Measurements of a rollout from tick `from` on, in order.
+    async fn evidence(
+        &self,
+        rollout: &RolloutId,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EvidenceRow>>;
+
+    // ---- reading -------------------------------------------------------------------------
+
+    /// One rollout.
+    async fn rollout(&self, id: &RolloutId) -> Result<Option<RolloutRow>>;
+    /// Rollouts, newest first.
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<RolloutRow>>;
+    /// Events in the global order, behind number `after`, of one lane or rollout where named.
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>>;
+    /// The number of the newest event, 0 where there is none.
+    async fn last_event(&self) -> Result<u64>;
+
+    // ---- housekeeping --------------------------------------------------------------------
+
+    /// Writes a consistent copy of the whole database to a new file.
+    async fn backup(&self, to: &std::path::Path) -> Result<()>;
+    /// Checks the whole database; the findings, empty where it is sound.
+    async fn verify(&self) -> Result<Vec<String>>;
+    /// Ends every connection after what is under way.
+    async fn close(&self);
+}

@@ -1,0 +1,251 @@
+//! The rows that callers and the store exchange.
+
+use airboss_model::{
+    Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// A service's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// The service.
+    pub name: ServiceName,
+    /// The manifest as it was written.
+    pub text: String,
+    /// The manifest as JSON of `model::manifest::Service`.
+    pub manifest: serde_json::Value,
+    /// SHA-256 of `text`.
+    pub hash: Digest,
+    /// When this text was first seen.
+    pub at: Timestamp,
+}
+
+/// An artifact whose content is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactRow {
+    /// SHA-256 of the archive as it was uploaded.
+    pub digest: Digest,
+    /// Bytes of the archive.
+    pub size: u64,
+    /// What it was made from, for people: a path or a reference.
+    pub source: String,
+    /// When it was first registered.
+    pub at: Timestamp,
+}
+
+/// A version of a service, pinned to a digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseRow {
+    /// `service@version`.
+    pub id: ReleaseId,
+    /// What runs.
+    pub digest: Digest,
+    /// The hash of the manifest that it was made with.
+    pub manifest_hash: Digest,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+/// A command to accept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewInboxEntry {
+    /// Which lane shall decide it.
+    pub lane: LaneId,
+    /// Unique; a repeated request has the same.
+    pub key: String,
+    /// The command, JSON of the engine's.
+    pub body: serde_json::Value,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// A command that was accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InboxEntry {
+    /// Grows with every entry.
+    pub id: u64,
+    /// Which lane decides it.
+    pub lane: LaneId,
+    /// Unique.
+    pub key: String,
+    /// The command.
+    pub body: serde_json::Value,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// The engine's answer, once decided.
+    pub answer: Option<serde_json::Value>,
+}
+
+/// A lane as it is committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaneRow {
+    /// The lane.
+    pub lane: LaneId,
+    /// Commits so far.
+    pub seq: u64,
+    /// Claims so far: the fence against former owners.
+    pub epoch: u64,
+    /// Who owns it.
+    pub owner: Option<String>,
+    /// Until when.
+    pub owned_until: Option<Timestamp>,
+    /// The engine's state. None before the first commit.
+    pub state: Option<serde_json::Value>,
+    /// Whether the engine has work here (a rollout in progress or waiting, or a live service).
+    pub active: bool,
+}
+
+/// What one decision changes, all or nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// The lane.
+    pub lane: LaneId,
+    /// The `seq` that the decision was made on; it becomes `seq + 1`.
+    pub seq: u64,
+    /// The claim that the decision was made under.
+    pub epoch: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The input that was decided on, kept so that the decision can be replayed.
+    pub input: serde_json::Value,
+    /// The inbox entry that this consumes, with the answer to it.
+    pub consumes: Option<(u64, serde_json::Value)>,
+    /// What happened, in order.
+    pub events: Vec<NewEvent>,
+    /// The state after it.
+    pub state: serde_json::Value,
+    /// Whether the lane still has work.
+    pub active: bool,
+    /// What shall be done after the commit, in order.
+    pub effects: Vec<serde_json::Value>,
+    /// Rollouts whose readable row changes.
+    pub rollouts: Vec<RolloutRow>,
+}
+
+/// An event before it has its number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewEvent {
+    /// The rollout that it belongs to, where it belongs to one.
+    pub rollout: Option<RolloutId>,
+    /// Its kind, such as `step_passed`.
+    pub kind: String,
+    /// One line for people.
+    pub message: String,
+    /// The engine's event.
+    pub body: serde_json::Value,
+}
+
+/// The result of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The lane's `seq` from now on.
+    pub seq: u64,
+    /// The numbers of the events in the global order.
+    pub events: Vec<u64>,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Its number in the global order, from 1, without gaps.
+    pub number: u64,
+    /// The lane.
+    pub lane: LaneId,
+    /// The commit of the lane that it came with.
+    pub seq: u64,
+    /// The rollout that it belongs to.
+    pub rollout: Option<RolloutId>,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Its kind.
+    pub kind: String,
+    /// One line for people.
+    pub message: String,
+    /// The engine's event.
+    pub body: serde_json::Value,
+}
+
+/// Something to do after its commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EffectRow {
+    /// The lane.
+    pub lane: LaneId,
+    /// The commit that it came with.
+    pub seq: u64,
+    /// Its place in that commit, from 0.
+    pub ordinal: u32,
+    /// The engine's effect.
+    pub body: serde_json::Value,
+}
+
+/// One second of measurements of one rollout, or the judge's state after it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceRow {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The tick, growing by one.
+    pub tick: u64,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What was measured.
+    pub body: serde_json::Value,
+    /// The judge's state after it, where it was saved.
+    pub snapshot: Option<serde_json::Value>,
+}
+
+/// A rollout as readers see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolloutRow {
+    /// `service-number`.
+    pub id: RolloutId,
+    /// The lane.
+    pub lane: LaneId,
+    /// What it rolls out.
+    pub release: ReleaseId,
+    /// The content.
+    pub digest: Digest,
+    /// The phase's name, such as `observing`.
+    pub phase: String,
+    /// How it ended, such as `shipped`; None while it has not.
+    pub outcome: Option<String>,
+    /// One line for people.
+    pub reason: String,
+    /// Who asked for it.
+    pub created_by: String,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When its state last changed.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Which rollouts to list.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RolloutFilter {
+    /// Of one service.
+    pub service: Option<ServiceName>,
+    /// Of one environment.
+    pub environment: Option<EnvironmentName>,
+    /// Only those that have not ended, or only those that have.
+    pub ended: Option<bool>,
+    /// Only those created before this one (for the next page).
+    pub before: Option<RolloutId>,
+    /// At most so many; 0 means 50, more than 500 means 500.
+    pub limit: u32,
+}
+
+/// Which events to list.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventFilter {
+    /// Only those behind this number.
+    pub after: u64,
+    /// Of one lane.
+    pub lane: Option<LaneId>,
+    /// Of one rollout.
+    pub rollout: Option<RolloutId>,
+    /// At most so many; 0 means 500, more than 5,000 means 5,000.
+    pub limit: u32,
+}
