@@ -109,6 +109,8 @@ macro_rules! text_id {
 
 text_id! {
     /// A service's name: a DNS label such as `checkout`.
+    #[derive(schemars::JsonSchema)]
+    #[schemars(extend("pattern" = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "examples" = ["checkout"]))]
     ServiceName
 }
 text_id! {

@@ -1,15 +1,41 @@
 //! The manifest: what a person writes into `airboss.yaml`.
+//!
+//! The types here are plain data. [`parse`] reads them from a file with everything that is
+//! wrong in it, [`schema`] tells editors about them, [`template`] writes a first one.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+mod access;
+mod decode;
+mod diagnostic;
+mod read;
+mod rules;
+mod schema;
+mod secrets;
+mod template;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use read::{BYTES_MAX, Document, Resource, parse, parse_bytes};
+pub use rules::{ENTRIES_MAX, INSTANCES_MAX, PLACEHOLDERS, SLOS_MAX, STEPS_MAX};
+pub use schema::schema;
+pub use secrets::is_secret_name;
+pub use template::{Detected, SCHEMA_FILE, template};
+
+/// The version of the format, behind `apiVersion:`.
+pub const API_VERSION: &str = "airboss/v1";
+/// What a document may describe, behind `kind:`.
+pub const KINDS: &[&str] = &["Service"];
 
 use crate::status_set::StatusSet;
 use crate::traffic::Weight;
 use crate::{ServiceName, Span};
 
 /// A service: who owns it, how it runs, what its users were promised, how releases reach them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// Name, owner and importance.
@@ -19,7 +45,7 @@ pub struct Service {
 }
 
 /// Name, owner and importance of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
     /// A DNS label, unique in the installation.
@@ -36,7 +62,7 @@ pub struct Metadata {
 }
 
 /// How much a service matters to the business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Users notice within minutes; someone is paged.
@@ -49,7 +75,7 @@ pub enum Tier {
 }
 
 /// How a service runs, what its users were promised, how releases reach them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
     /// Where and how instances run.
@@ -63,7 +89,7 @@ pub struct ServiceSpec {
 }
 
 /// Where and how instances run. Exactly one field is set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Target {
     /// Processes on a host with an agent, behind the built-in splitter.
@@ -71,7 +97,7 @@ pub enum Target {
 }
 
 /// Processes on a host with an agent, behind the built-in splitter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessTarget {
     /// Program and arguments. `{artifact}` is the unpacked artifact's folder (or the file),
@@ -104,7 +130,7 @@ pub struct ProcessTarget {
 
 /// How to tell that an instance is ready: a GET that answers 2xx or 3xx, or, without `http`,
 /// a TCP connection that is accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
     /// Path to GET, such as `/healthz`.
@@ -133,7 +159,7 @@ impl Default for Health {
 }
 
 /// What identifies a user. Exactly one field is set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Sticky {
     /// The value of this cookie; the splitter sets one where a request has none.
@@ -143,7 +169,7 @@ pub enum Sticky {
 }
 
 /// A promise to users about one service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slo {
     /// A short name, unique in the service.
@@ -162,8 +188,9 @@ pub struct Slo {
 }
 
 /// A share of good requests between 0 % and 100 %, both excluded.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^\s*\d+(\.\d+)?\s*%\s*$", "examples" = ["99.9%", "99%"]))]
 pub struct Objective(f64);
 
 impl Objective {
@@ -205,7 +232,7 @@ impl From<Objective> for String {
 }
 
 /// How a release reaches users: at most one of the strategies, canary where none is named.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RolloutSpec {
     /// A growing share of requests, judged at every step.
@@ -263,7 +290,7 @@ impl RolloutSpec {
 }
 
 /// A growing share of requests, judged at every step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Canary {
     /// Shares in growing order; the last one is `100%`.
@@ -301,8 +328,9 @@ impl Default for Canary {
 }
 
 /// How long a step lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = r"^(auto|(\d+(ms|s|m|h|d))+)$", "examples" = ["auto", "5m"]))]
 pub enum Bake {
     /// Until the evidence suffices.
     #[default]
@@ -342,7 +370,7 @@ pub struct InvalidBake {
 }
 
 /// What happens when a step's evidence has not come in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
     /// Keep the exposure, tell people, go on judging.
@@ -355,7 +383,7 @@ pub enum Then {
 }
 
 /// A second full set of instances, swapped at once, kept for a swap back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlueGreen {
     /// How long the old set stays up behind the new one, watched for a swap back.
@@ -364,12 +392,12 @@ pub struct BlueGreen {
 }
 
 /// All at once, as soon as the new instances are ready; the old ones are drained right away.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllAtOnce {}
 
 /// What a new release does while a rollout runs in its environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenBusy {
     /// Waits; of several that wait, only the newest starts.

@@ -11,8 +11,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A set of HTTP statuses (100 to 599) with the condition that describes it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend(
+    "pattern" = r"^\s*status\s+(>=|>|<=|<|==|!=)\s+\d{3}(\s+(and|or)\s+status\s+(>=|>|<=|<|==|!=)\s+\d{3})*\s*$",
+    "examples" = ["status >= 500", "status >= 500 or status == 429"]
+))]
 pub struct StatusSet {
     text: String,
     /// One bit a status, from 100 on.

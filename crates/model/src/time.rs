@@ -23,8 +23,11 @@ pub fn after(at: Timestamp, by: Duration) -> Timestamp {
 }
 
 /// A span of time as a person writes it: `250ms`, `10s`, `1m30s`, `20m`, `1h`, `7d`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^\s*(\d+(ms|s|m|h|d))+\s*$", "examples" = ["250ms", "10s", "1m30s", "1h"]))]
 pub struct Span(pub Duration);
 
 impl Span {

@@ -7,8 +7,21 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A share of traffic in steps of 0.01 %, from 0 to 10,000 basis points.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^\s*\d+(\.\d{0,2})?\s*%\s*$", "examples" = ["1%", "0.05%", "100%"]))]
 pub struct Weight(u16);
 
 impl Weight {
