@@ -5,6 +5,28 @@
 //! * **Must never**: do I/O, read a clock, draw a random number, keep more than O(1) state.
 //! * **Start reading** at [`assessment`], what a verdict says, then [`Judge`].
 
+pub mod absolute;
 pub mod assessment;
+pub mod calibration;
+pub mod config;
+pub mod dispersion;
+pub mod external;
+pub mod judge;
+pub mod latency;
+pub mod level;
+pub mod member;
+pub mod mixture;
+pub mod ratio;
+pub mod roster;
+pub mod routing;
+pub mod shape;
+mod sli;
+pub mod tick;
+mod verdict;
+pub mod words;
 
 pub use assessment::{Assessment, Rate, SliAssessment, Verdict};
+pub use calibration::Calibration;
+pub use config::{Better, Config, ConfigError, Margin, SliConfig, SliKind};
+pub use judge::{Judge, Silence};
+pub use tick::{ArmTick, InstanceTick, Sample, Tick};

@@ -1,0 +1,79 @@
+//! How much more bad requests vary than independent ones would, measured on stable alone.
+//!
+//! Stable's instances are split into two halves. Given their sum, independent bad requests fall to
+//! the halves like a hypergeometric draw; `phi` is the measured squared deviation relative to
+//! that, over blocks of 1, 10 and 60 seconds, the largest of the three. With one instance the
+//! halves alternate in time instead, which counts drift as dispersion and so errs towards caution.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Rate;
+
+/// Block lengths in seconds over which clumps are looked for.
+pub const BLOCKS: [u64; 3] = [1, 10, 60];
+/// Pseudo-variance at `phi = 1`: a handful of bad requests does not make a dispersion ...
+const PRIOR: f64 = 5.0;
+/// ... and neither do a few blocks, whatever they hold.
+const PRIOR_BLOCKS: f64 = 10.0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct Block {
+    number: u64,
+    halves: [Rate; 2],
+    squares: f64,
+    variance: f64,
+    count: u64,
+}
+
+impl Block {
+    fn close(&mut self) {
+        let [first, second] = std::mem::take(&mut self.halves);
+        let bad = (first.bad + second.bad) as f64;
+        let requests = (first.requests + second.requests) as f64;
+        if bad == 0.0 || first.requests == 0 || second.requests == 0 || requests < 2.0 {
+            return;
+        }
+        let share = first.requests as f64 / requests;
+        self.count += 1;
+        let deviation = first.bad as f64 - bad * share;
+        self.squares += deviation * deviation;
+        self.variance += bad * share * (1.0 - share) * (requests - bad) / (requests - 1.0);
+    }
+}
+
+/// Running estimate of `phi`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Dispersion {
+    blocks: [Block; 3],
+}
+
+impl Dispersion {
+    /// One tick of stable, by halves; the second half is None where stable has one instance.
+    pub fn observe(&mut self, t: u64, first: Rate, second: Option<Rate>) {
+        for (block, length) in self.blocks.iter_mut().zip(BLOCKS) {
+            let period = if second.is_some() { length } else { 2 * length };
+            if block.number != t / period {
+                block.close();
+                block.number = t / period;
+            }
+            let parts = match second {
+                Some(second) => [(0, first), (1, second)],
+                None => [((t / length % 2) as usize, first), (0, Rate::default())],
+            };
+            for (half, rate) in parts {
+                block.halves[half].bad = block.halves[half].bad.saturating_add(rate.bad);
+                block.halves[half].requests =
+                    block.halves[half].requests.saturating_add(rate.requests);
+            }
+        }
+    }
+
+    /// 1 for independent requests, more for clumps; never below 1.
+    pub fn phi(&self) -> f64 {
+        let phi = |block: &Block| {
+            let prior = PRIOR + PRIOR_BLOCKS * block.variance / block.count.max(1) as f64;
+            (block.squares + prior) / (block.variance + prior)
+        };
+        self.blocks.iter().map(phi).fold(1.0, f64::max)
+    }
+}

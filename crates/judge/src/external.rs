@@ -1,0 +1,88 @@
+//! Is something outside the release at fault? Both arms suffer, and stable suffers too much.
+//!
+//! Each arm has a CUSUM-like detector of a ratio far above stable's own long-run level. When both
+//! are raised while the comparison between the arms finds nothing, the release is not to blame.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Rate, ratio};
+
+/// The long-run level forgets with this half-life.
+const SLOW_HALF_LIFE: f64 = 1800.0;
+/// Suffering means at least this many times the long-run level ...
+const FACTOR: f64 = 3.0;
+/// ... plus this, so that a service without errors is not alarmed by its first one.
+const FLOOR: f64 = 0.005;
+/// The alternative that the detector bets on, relative to the level above.
+const BET: f64 = 3.0;
+/// ln 1000, raised; the detector is kept below ten times that so that it falls again.
+const RAISED: f64 = 6.9;
+const HEIGHT: f64 = 9.2;
+/// Seconds before the long-run level is trusted where no history gives it.
+const WARM_UP: f64 = 60.0;
+
+/// Whether both arms suffer together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct External {
+    bad: f64,
+    requests: f64,
+    seconds: f64,
+    prior: Option<f64>,
+    last: Option<u64>,
+    canary: f64,
+    baseline: f64,
+}
+
+impl External {
+    /// `history` is the ratio of a past hour, where known.
+    pub fn new(history: Option<f64>) -> Self {
+        Self {
+            bad: 0.0,
+            requests: 0.0,
+            seconds: 0.0,
+            prior: history,
+            last: None,
+            canary: 0.0,
+            baseline: 0.0,
+        }
+    }
+
+    fn usual(&self) -> Option<f64> {
+        if self.seconds >= WARM_UP && self.requests > 0.0 {
+            return Some(self.bad / self.requests);
+        }
+        self.prior
+    }
+
+    /// One tick with requests in both arms.
+    pub fn observe(&mut self, t: u64, canary: Rate, baseline: Rate) {
+        if let Some(usual) = self.usual() {
+            let limit = (FACTOR * usual + FLOOR).min(0.5);
+            let bet = ratio::scale_odds(limit, BET);
+            let step = |level: f64, rate: Rate| {
+                (level + ratio::log_ratio(rate, bet, limit)).clamp(0.0, HEIGHT)
+            };
+            self.canary = step(self.canary, canary);
+            self.baseline = step(self.baseline, baseline);
+        }
+        // An outage must not become the usual.
+        if self.baseline < RAISED {
+            let elapsed = self.last.map_or(0, |last| t.saturating_sub(last));
+            let keep = (-(elapsed as f64) / SLOW_HALF_LIFE).exp2();
+            self.bad = self.bad * keep + baseline.bad as f64;
+            self.requests = self.requests * keep + baseline.requests as f64;
+            self.seconds = self.seconds * keep + 1.0;
+        }
+        self.last = Some(t);
+    }
+
+    /// Both arms are far above what is usual for stable.
+    pub fn both_suffer(&self) -> bool {
+        self.canary >= RAISED && self.baseline >= RAISED
+    }
+
+    /// Stable alone is far above its usual level.
+    pub fn baseline_suffers(&self) -> bool {
+        self.baseline >= RAISED
+    }
+}

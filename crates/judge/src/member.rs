@@ -1,0 +1,170 @@
+//! One comparison of two ratios: its evidence against the release and for the step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Rate,
+    config::{Better, Margin},
+    level::Level,
+    mixture::{EFFECTS, MASSES, Mixture, Tempering},
+    ratio,
+};
+
+/// Where the true ratio of a healthy canary may lie between the baseline's (0) and the pass
+/// margin's edge (1), and how the pass process divides its capital over that.
+const PASS_AT: [f64; 2] = [0.0, 0.25];
+const PASS_MASS: [f64; 2] = [0.75, 0.25];
+/// Keeps the logarithm finite where a step does very badly; it cannot pass from there.
+const PASS_FLOOR: f64 = -1e6;
+
+/// How a member's evidence is discounted; see [`crate::calibration`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Discount {
+    /// For evidence against the release.
+    pub fail: Tempering,
+    /// Exponent for the step's proof.
+    pub pass_eta: f64,
+}
+
+impl Discount {
+    /// Independent requests: nothing is discounted.
+    pub const NONE: Self = Self {
+        fail: Tempering::NONE,
+        pass_eta: 1.0,
+    };
+}
+
+/// Sequential comparison of the canary's ratio with the baseline's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RatioMember {
+    better: Better,
+    fail_margin: Margin,
+    pass_margin: Margin,
+    level: Level,
+    canary_level: Level,
+    fail: Mixture,
+    pass: [f64; 2],
+}
+
+impl RatioMember {
+    /// A member without evidence. `history` is the ratio of a past hour, `guess` replaces it in
+    /// the first seconds where there is none.
+    pub fn new(
+        better: Better,
+        fail: Margin,
+        pass: Margin,
+        history: Option<f64>,
+        guess: Option<f64>,
+    ) -> Self {
+        Self {
+            better,
+            fail_margin: fail,
+            pass_margin: pass,
+            level: Level::new(history, guess),
+            canary_level: Level::new(None, guess),
+            fail: Mixture::new(EFFECTS.len()),
+            pass: PASS_MASS.map(f64::ln),
+        }
+    }
+
+    /// A new step: evidence against the release goes on, the step's proof starts anew within
+    /// `pass`.
+    pub fn start_step(&mut self, pass: Margin) {
+        self.pass_margin = pass;
+        self.pass = PASS_MASS.map(f64::ln);
+        self.fail.start_step();
+    }
+
+    /// Judges one tick with requests in both arms, then learns from it.
+    pub fn observe(&mut self, t: u64, canary: Rate, baseline: Rate, discount: Discount) {
+        let a_b = self.level.ratio();
+        let (margin, better) = (self.fail_margin, self.better);
+        let edge = margin.edge(a_b);
+        let testable = edge > 0.0 && edge < 1.0;
+        self.fail.update(t, &MASSES, discount.fail, |k| {
+            if !testable {
+                return 0.0;
+            }
+            ratio::log_e(
+                canary,
+                baseline,
+                alternative(better, edge, EFFECTS[k]),
+                a_b,
+                margin,
+            )
+        });
+        if let Some(edge) = self.pass_edge(a_b) {
+            for (log, at) in self.pass.iter_mut().zip(PASS_AT) {
+                let a_c = a_b + at * (edge - a_b);
+                let log_e = ratio::log_e(canary, baseline, a_c, a_b, self.pass_margin);
+                *log = (*log + discount.pass_eta * log_e).max(PASS_FLOOR);
+            }
+        }
+        self.level.learn(t, baseline);
+        self.canary_level.learn(t, canary);
+    }
+
+    /// The pass margin's edge, where the baseline's ratio lies on its good side.
+    fn pass_edge(&self, a_b: f64) -> Option<f64> {
+        let edge = self.pass_margin.edge(a_b);
+        let good_side = match self.better {
+            Better::Lower => a_b < edge,
+            Better::Higher => a_b > edge,
+        };
+        (good_side && edge > 0.0 && edge < 1.0).then_some(edge)
+    }
+
+    /// The ratio that is counted changed its meaning, to one that was `ratio` in the past: what was
+    /// learnt about its level is forgotten, evidence stays.
+    pub fn restart_level(&mut self, ratio: f64) {
+        self.level = Level::new(None, Some(ratio));
+    }
+
+    /// Evidence against the release; 1 is none.
+    pub fn e(&self) -> f64 {
+        self.fail.e()
+    }
+
+    /// Natural logarithm of the evidence that the step is within its pass margin.
+    pub fn log_pass(&self) -> f64 {
+        log_sum(&self.pass)
+    }
+
+    /// The baseline's ratio of late.
+    pub fn baseline_ratio(&self) -> f64 {
+        self.level.ratio()
+    }
+
+    /// The ratio up to which (higher is better: down to which) the canary is within its margin.
+    pub fn bound(&self) -> f64 {
+        self.fail_margin.edge(self.level.ratio()).clamp(0.0, 1.0)
+    }
+
+    /// Log-evidence per second that the step gathers if the canary equals its baseline, at the
+    /// present traffic.
+    pub fn pass_information(&self, discount: Discount) -> f64 {
+        let a_b = self.level.ratio();
+        let (n_c, n_b) = (self.canary_level.per_second(), self.level.per_second());
+        if self.pass_edge(a_b).is_none() || n_c <= 0.0 || n_b <= 0.0 {
+            return 0.0;
+        }
+        discount.pass_eta * ratio::information(n_c, n_b, a_b, a_b, self.pass_margin)
+    }
+}
+
+/// The canary's ratio for an effect of `factor` on the odds, beyond the edge.
+pub fn alternative(better: Better, edge: f64, factor: f64) -> f64 {
+    match better {
+        Better::Lower => ratio::scale_odds(edge, factor),
+        Better::Higher => ratio::scale_odds(edge, 1.0 / factor),
+    }
+}
+
+/// ln of the sum of exponentials, without overflow.
+pub fn log_sum(logs: &[f64]) -> f64 {
+    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if top == f64::NEG_INFINITY {
+        return top;
+    }
+    top + logs.iter().map(|log| (log - top).exp()).sum::<f64>().ln()
+}

@@ -1,0 +1,192 @@
+//! The e-value of one tick for two ratios with a margin between them.
+//!
+//! The null says `p_c <= rho * p_b + delta` (or `>=` for the reversed test), with `p_b` free to
+//! drift. For an alternative `(a_c, a_b)` chosen before the tick, the likelihood ratio against the
+//! point of the null's edge that is closest to it in Kullback-Leibler divergence has expectation at
+//! most 1 under every point of the null: the expected log-score is concave along the edge and the
+//! projection is its maximum, and off the edge the expectation only falls
+//! (Turner, Ly and Grünwald 2024; Turner and Grünwald 2022 for nulls with a margin).
+
+use crate::{Rate, config::Margin};
+
+const TINY: f64 = 1e-15;
+/// Iterations are cheap and convergence is quadratic; the bound is for extreme inputs only.
+const MAX_STEPS: usize = 60;
+
+/// Kullback-Leibler divergence of Bernoulli(a) from Bernoulli(b), in nats.
+pub fn kl(a: f64, b: f64) -> f64 {
+    let bad = if a > 0.0 { a * (a / b).ln() } else { 0.0 };
+    let good = if a < 1.0 {
+        (1.0 - a) * ((1.0 - a) / (1.0 - b)).ln()
+    } else {
+        0.0
+    };
+    (bad + good).max(0.0)
+}
+
+/// The point `(q, p)` of the edge `q = rho * p + delta` closest to the alternative `(a_c, a_b)`,
+/// for `n_c` and `n_b` requests: `argmin n_c KL(a_c | q) + n_b KL(a_b | p)`.
+///
+/// None where no such point lies strictly inside the unit square, so that the null cannot be
+/// tested against this alternative.
+pub fn project(n_c: f64, n_b: f64, a_c: f64, a_b: f64, edge: Margin) -> Option<(f64, f64)> {
+    let Margin { rho, delta } = edge;
+    // The admissible p: both p and q strictly inside (0, 1).
+    let floor = (-delta / rho).max(0.0);
+    let ceiling = ((1.0 - delta) / rho).min(1.0);
+    if floor >= ceiling || !(0.0..=1.0).contains(&a_c) || !(0.0..=1.0).contains(&a_b) {
+        return None;
+    }
+    // The unconstrained optima of the two terms; the minimum of the sum lies between them.
+    let canary_wants = (a_c - delta) / rho;
+    let span = (ceiling - floor) * 1e-12;
+    let mut low = canary_wants
+        .min(a_b)
+        .max(floor + span.min(TINY.max(floor * TINY)));
+    let mut high = canary_wants.max(a_b).min(ceiling - span);
+    if low >= high {
+        let p = low.clamp(floor + span, ceiling - span);
+        return Some((edge.edge(p), p));
+    }
+    let mut p = start(n_c, n_b, a_c, a_b, edge).clamp(low, high);
+    for _ in 0..MAX_STEPS {
+        let q = rho * p + delta;
+        let pull_c = n_c * rho * (q - a_c) / (q * (1.0 - q));
+        let pull_b = n_b * (p - a_b) / (p * (1.0 - p));
+        let slope = pull_c + pull_b;
+        if slope > 0.0 {
+            high = p;
+        } else {
+            low = p;
+        }
+        let curve = n_c * rho * rho * (a_c / (q * q) + (1.0 - a_c) / ((1.0 - q) * (1.0 - q)))
+            + n_b * (a_b / (p * p) + (1.0 - a_b) / ((1.0 - p) * (1.0 - p)));
+        let newton = p - slope / curve;
+        let next = if newton > low && newton < high {
+            newton
+        } else {
+            0.5 * (low + high)
+        };
+        let moved = (next - p).abs();
+        p = next;
+        if moved <= 4e-15 * p || high - low <= 4e-16 * p {
+            break;
+        }
+    }
+    Some((edge.edge(p), p))
+}
+
+/// Where Newton starts: the projection with the `1 - p` terms taken as 1, exact for small ratios.
+fn start(n_c: f64, n_b: f64, a_c: f64, a_b: f64, edge: Margin) -> f64 {
+    let Margin { rho, delta } = edge;
+    let a = n_c * rho + n_b;
+    let b = a * delta - rho * (n_c * a_c + n_b * a_b);
+    let c = -n_b * a_b * delta;
+    let root = (b * b - 4.0 * a * rho * c).max(0.0).sqrt();
+    (root - b) / (2.0 * a * rho)
+}
+
+/// Log-likelihood ratio of one arm: `bad` of `requests` under `a` against under `b`.
+pub fn log_ratio(rate: Rate, a: f64, b: f64) -> f64 {
+    let mut sum = 0.0;
+    if rate.bad > 0 {
+        sum += rate.bad as f64 * (a / b).ln();
+    }
+    if rate.bad < rate.requests {
+        // ln((1-a)/(1-b)) through ln_1p keeps its digits when both ratios are small.
+        sum += (rate.requests - rate.bad) as f64 * ((b - a) / (1.0 - b)).ln_1p();
+    }
+    sum
+}
+
+/// Natural logarithm of the tick's e-value for the alternative `(a_c, a_b)` against the edge.
+///
+/// 0, which is no evidence, where an arm has no requests or the null cannot be tested.
+pub fn log_e(canary: Rate, baseline: Rate, a_c: f64, a_b: f64, edge: Margin) -> f64 {
+    if canary.requests == 0 || baseline.requests == 0 {
+        return 0.0;
+    }
+    let (n_c, n_b) = (canary.requests as f64, baseline.requests as f64);
+    match project(n_c, n_b, a_c, a_b, edge) {
+        Some((q, p)) => log_ratio(canary, a_c, q) + log_ratio(baseline, a_b, p),
+        None => 0.0,
+    }
+}
+
+/// Expected log-evidence of one second with `n_c` and `n_b` requests when `(a_c, a_b)` is true:
+/// the information per second that Wald's bound divides by.
+pub fn information(n_c: f64, n_b: f64, a_c: f64, a_b: f64, edge: Margin) -> f64 {
+    match project(n_c, n_b, a_c, a_b, edge) {
+        Some((q, p)) => n_c * kl(a_c, q) + n_b * kl(a_b, p),
+        None => 0.0,
+    }
+}
+
+/// Moves a ratio by a factor on its odds.
+pub fn scale_odds(p: f64, factor: f64) -> f64 {
+    let odds = p / (1.0 - p) * factor;
+    odds / (1.0 + odds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// E over Bin(n_c, q) x Bin(n_b, p), which factors request by request.
+    fn log_expectation(n: (f64, f64), truth: (f64, f64), a: (f64, f64), edge: (f64, f64)) -> f64 {
+        let one =
+            |n: f64, p: f64, a: f64, e: f64| n * ((p - e) * (a - e) / (e * (1.0 - e))).ln_1p();
+        one(n.0, truth.0, a.0, edge.0) + one(n.1, truth.1, a.1, edge.1)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn no_point_of_the_null_expects_an_e_value_above_one(
+            n_c in 1u32..5000, n_b in 1u32..50_000,
+            a_b in 1e-6f64..0.6, lift in 1.01f64..200.0,
+            rho in 1.0f64..1.6, delta in prop_oneof![Just(0.0), 1e-5f64..0.02],
+            p in 0.0f64..1.0, inside in 0.0f64..1.0,
+        ) {
+            let margin = Margin { rho, delta };
+            prop_assume!(margin.edge(a_b) < 0.99);
+            let a_c = scale_odds(margin.edge(a_b), lift);
+            let (n_c, n_b) = (f64::from(n_c), f64::from(n_b));
+            let (q_star, p_star) = project(n_c, n_b, a_c, a_b, margin).unwrap();
+            // Points close to the projection matter most, so p is drawn around it too.
+            for p in [p, p_star * (0.5 + p), a_b * (0.5 + p)] {
+                for share in [1.0, inside] {
+                    let q = margin.edge(p) * share;
+                    if q < 1.0 && p < 1.0 {
+                        let log = log_expectation((n_c, n_b), (q, p), (a_c, a_b), (q_star, p_star));
+                        prop_assert!(log <= 1e-9, "ln E = {log} at {q} against {p}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn no_point_of_the_reversed_null_expects_an_e_value_above_one(
+            n_c in 1u32..5000, n_b in 1u32..50_000, a_b in 1e-6f64..0.6,
+            share in 0.01f64..1.0, rho in 0.7f64..1.6, delta in -0.01f64..0.05,
+            p in 0.0f64..1.0, beyond in 0.0f64..1.0,
+        ) {
+            let margin = Margin { rho, delta };
+            let edge = margin.edge(a_b);
+            prop_assume!(edge > 1e-6 && edge < 0.99);
+            let a_c = edge * share;
+            let (n_c, n_b) = (f64::from(n_c), f64::from(n_b));
+            let (q_star, p_star) = project(n_c, n_b, a_c, a_b, margin).unwrap();
+            for p in [p, p_star * (0.5 + p), a_b * (0.5 + p)] {
+                let low = margin.edge(p).max(0.0);
+                if low < 1.0 && p < 1.0 {
+                    for q in [low, low + (1.0 - low) * beyond] {
+                        let log = log_expectation((n_c, n_b), (q, p), (a_c, a_b), (q_star, p_star));
+                        prop_assert!(log <= 1e-9, "ln E = {log} at {q} against {p}");
+                    }
+                }
+            }
+        }
+    }
+}

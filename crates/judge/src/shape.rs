@@ -1,0 +1,185 @@
+//! The distribution of latencies over buckets: tails, quantiles, and what it would look like if
+//! the release made requests slower.
+
+/// Which requests a slowdown reaches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reach {
+    /// All of them.
+    All,
+    /// Those above this quantile.
+    Above(f64),
+}
+
+/// A way in which a release makes requests slower.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slowdown {
+    /// Which requests.
+    pub reach: Reach,
+    /// Their latency is multiplied by this.
+    pub factor: f64,
+    /// The alternative's share of the mixture's capital.
+    pub mass: f64,
+}
+
+const fn slower(reach: Reach, factor: f64, mass: f64) -> Slowdown {
+    Slowdown {
+        reach,
+        factor,
+        mass,
+    }
+}
+
+/// The alternatives of the histogram test.
+pub const SLOWDOWNS: [Slowdown; 9] = [
+    slower(Reach::All, 1.15, 0.12),
+    slower(Reach::All, 1.5, 0.08),
+    slower(Reach::All, 3.0, 0.05),
+    slower(Reach::Above(0.90), 1.2, 0.20),
+    slower(Reach::Above(0.90), 2.0, 0.08),
+    slower(Reach::Above(0.95), 1.25, 0.25),
+    slower(Reach::Above(0.95), 1.7, 0.12),
+    slower(Reach::Above(0.95), 3.0, 0.05),
+    slower(Reach::Above(0.99), 2.0, 0.05),
+];
+
+/// Added to every bucket, relative to the whole, so that no count is impossible.
+const SMOOTHING: f64 = 2e-6;
+
+/// Counts as shares that add up to 1, every bucket above 0. None where nothing was counted.
+pub fn normalised(counts: &[f64]) -> Option<Vec<f64>> {
+    let total: f64 = counts.iter().sum();
+    if total <= 0.0 || !total.is_finite() {
+        return None;
+    }
+    Some(smoothed(counts.iter().map(|count| count / total)))
+}
+
+fn smoothed(shares: impl ExactSizeIterator<Item = f64>) -> Vec<f64> {
+    let whole = 1.0 + SMOOTHING * shares.len() as f64;
+    shares.map(|share| (share + SMOOTHING) / whole).collect()
+}
+
+/// The share at or above each bucket.
+pub fn tails(shape: &[f64]) -> Vec<f64> {
+    let mut above = 0.0;
+    let mut tails: Vec<f64> = shape
+        .iter()
+        .rev()
+        .map(|share| {
+            above += share;
+            above
+        })
+        .collect();
+    tails.reverse();
+    tails
+}
+
+/// The bucket whose tail is closest to `share`, on a log scale; never bucket 0, whose tail is 1.
+pub fn bucket_at_tail(shape: &[f64], share: f64) -> usize {
+    let distance = |tail: f64| (tail / share).ln().abs();
+    let tails = tails(shape);
+    (1..tails.len())
+        .min_by(|a, b| distance(tails[*a]).total_cmp(&distance(tails[*b])))
+        .unwrap_or(0)
+}
+
+/// The `quantile` of a distribution given as counts or shares, in milliseconds, interpolated
+/// log-linearly inside its bucket. None where there is nothing.
+pub fn quantile(counts: &[f64], edges: &[f64], quantile: f64) -> Option<f64> {
+    let total: f64 = counts.iter().sum();
+    if total <= 0.0 || !total.is_finite() {
+        return None;
+    }
+    let mut left = quantile * total;
+    for (bucket, count) in counts.iter().enumerate() {
+        if *count > 0.0 && left <= *count {
+            let (low, high) = bounds(edges, bucket)?;
+            return Some(low * (high / low).powf(left / count));
+        }
+        left -= count;
+    }
+    edges.last().copied()
+}
+
+/// A bucket's edges; the open ones at both ends are taken as wide as their neighbour's edge allows.
+fn bounds(edges: &[f64], bucket: usize) -> Option<(f64, f64)> {
+    let (first, last) = (*edges.first()?, *edges.last()?);
+    let low = if bucket == 0 {
+        first / 2.0
+    } else {
+        *edges.get(bucket - 1).unwrap_or(&last)
+    };
+    let high = edges.get(bucket).copied().unwrap_or(last * 2.0);
+    Some((low, high))
+}
+
+/// The shape as it would be under a slowdown.
+pub fn slowed(shape: &[f64], edges: &[f64], slowdown: Slowdown) -> Vec<f64> {
+    let from = match slowdown.reach {
+        Reach::All => 0.0,
+        Reach::Above(share) => quantile(shape, edges, share).unwrap_or(f64::INFINITY),
+    };
+    let mut moved = vec![0.0; shape.len()];
+    for (bucket, share) in shape.iter().enumerate() {
+        let Some((low, high)) = bounds(edges, bucket) else {
+            continue;
+        };
+        // The part of the bucket that stays, taken log-uniform inside.
+        let stays = ((from.clamp(low, high) / low).ln() / (high / low).ln()).clamp(0.0, 1.0);
+        moved[bucket] += share * stays;
+        if stays < 1.0 {
+            let span = (low.max(from) * slowdown.factor, high * slowdown.factor);
+            spread(&mut moved, edges, span, share * (1.0 - stays));
+        }
+    }
+    smoothed(moved.into_iter())
+}
+
+/// Spreads `share` log-uniformly over the buckets between `low` and `high`.
+fn spread(moved: &mut [f64], edges: &[f64], (low, high): (f64, f64), share: f64) {
+    let width = (high / low).ln();
+    let mut from = low;
+    let start = edges.partition_point(|edge| *edge <= low);
+    for (bucket, slot) in moved.iter_mut().enumerate().skip(start) {
+        let to = edges
+            .get(bucket)
+            .copied()
+            .unwrap_or(f64::INFINITY)
+            .min(high);
+        if to > from {
+            *slot += share * ((to / from).ln() / width);
+            from = to;
+        }
+        if to >= high {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EDGES: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+
+    #[test]
+    fn a_slowdown_moves_shares_and_loses_none() {
+        let shape = normalised(&[1.0, 5.0, 20.0, 10.0, 5.0, 2.0, 0.0]).unwrap();
+        for slowdown in SLOWDOWNS {
+            let slowed = slowed(&shape, &EDGES, slowdown);
+            assert!((slowed.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            let p999 = |shape: &[f64]| quantile(shape, &EDGES, 0.999).unwrap();
+            assert!(p999(&slowed) > p999(&shape), "{slowdown:?}");
+        }
+    }
+
+    #[test]
+    fn quantiles_and_tails_agree() {
+        let counts = [0.0, 50.0, 40.0, 9.0, 1.0, 0.0, 0.0];
+        let shape = normalised(&counts).unwrap();
+        assert_eq!(bucket_at_tail(&shape, 0.5), 2);
+        assert_eq!(bucket_at_tail(&shape, 0.1), 3);
+        assert_eq!(bucket_at_tail(&shape, 0.01), 4);
+        assert!((quantile(&counts, &EDGES, 0.5).unwrap() - 2.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,331 @@
+//! One SLI's state: its tests, its totals, and when it last had data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Config, Rate, Tick,
+    absolute::AbsoluteGuard,
+    calibration::SliCalibration,
+    config::{Better, Margin, SliConfig, SliKind},
+    dispersion::Dispersion,
+    external::External,
+    judge::add,
+    latency::{self, Buckets, LatencyDiscounts, LatencyTest},
+    member::{Discount, RatioMember},
+    mixture::Tempering,
+};
+
+/// Without a calibration a tick's log-evidence counts at most this much: one clump of bad requests
+/// must not decide.
+pub const UNCALIBRATED_CAP: f64 = 2.3;
+
+/// What every SLI needs of a tick.
+pub(crate) struct TickContext<'a> {
+    pub(crate) tick: &'a Tick,
+    #[allow(dead_code, reason = "read by the instance test")]
+    pub(crate) canary_numbers: Vec<usize>,
+    pub(crate) baseline_numbers: Vec<usize>,
+    pub(crate) edges: &'a [f64],
+}
+
+/// The tests of one SLI.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Test {
+    Ratio(Box<RatioMember>),
+    Latency(Box<LatencyTest>),
+    /// Judged by a test of its own kind that is not a ratio of requests.
+    Other,
+}
+
+/// One SLI's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SliState {
+    pub(crate) test: Test,
+    pub(crate) guard: Option<AbsoluteGuard>,
+    pub(crate) external: External,
+    pub(crate) dispersion: Dispersion,
+    calibrated: Option<LatencyDiscounts>,
+    pub(crate) canary: Rate,
+    pub(crate) baseline: Rate,
+    pub(crate) last_data: Option<u64>,
+    /// Ticks with data in this step.
+    pub(crate) ticks: u64,
+}
+
+impl SliState {
+    pub(crate) fn new(sli: &SliConfig, config: &Config, history: Option<&SliCalibration>) -> Self {
+        let (fail, pass) = (sli.fail_margin(), sli.pass_margin());
+        let level = history.and_then(|history| history.level);
+        let guess = sli.objective.map(|objective| 1.0 - objective);
+        let test = match sli.kind {
+            SliKind::Ratio { better } => {
+                Test::Ratio(Box::new(RatioMember::new(better, fail, pass, level, guess)))
+            }
+            SliKind::Latency { under_ms } => Test::Latency(Box::new(LatencyTest::new(
+                &config.latency_edges_ms,
+                under_ms,
+                fail,
+                pass,
+                history.map(|history| history.shape.as_slice()),
+            ))),
+            SliKind::Events | SliKind::Gauge { .. } | SliKind::Throughput => Test::Other,
+        };
+        Self {
+            test,
+            guard: guarded(sli).map(|objective| AbsoluteGuard::new(objective, config.burn)),
+            external: External::new(level),
+            dispersion: Dispersion::default(),
+            calibrated: history.and_then(|history| discounts(&history.discounts)),
+            canary: Rate::default(),
+            baseline: Rate::default(),
+            last_data: None,
+            ticks: 0,
+        }
+    }
+
+    pub(crate) fn start_step(&mut self, pass: Margin) {
+        self.ticks = 0;
+        match &mut self.test {
+            Test::Ratio(member) => member.start_step(pass),
+            Test::Latency(test) => test.start_step(pass),
+            Test::Other => {}
+        }
+        if let Some(guard) = &mut self.guard {
+            guard.start_step();
+        }
+    }
+
+    /// Judges one tick; returns how many rows were refused.
+    pub(crate) fn observe(
+        &mut self,
+        index: usize,
+        sli: &SliConfig,
+        context: &TickContext<'_>,
+    ) -> u64 {
+        match sli.kind {
+            SliKind::Ratio { better } => self.observe_ratio(index, better, context),
+            SliKind::Latency { .. } => self.observe_latency(context),
+            SliKind::Events | SliKind::Gauge { .. } | SliKind::Throughput => 0,
+        }
+    }
+
+    fn observe_ratio(&mut self, index: usize, better: Better, context: &TickContext<'_>) -> u64 {
+        let tick = context.tick;
+        let canary = tick.canary.sum(index);
+        let baseline = tick
+            .baseline
+            .as_ref()
+            .map(|arm| arm.sum(index))
+            .unwrap_or_default();
+        let refused = canary.refused + baseline.refused;
+        let discounts = self.discounts();
+        match (canary.rate, baseline.rate) {
+            (Some(c), Some(b)) if c.requests > 0 && b.requests > 0 => {
+                let Test::Ratio(member) = &mut self.test else {
+                    return refused;
+                };
+                member.observe(tick.t, c, b, discounts.threshold);
+                if better == Better::Lower {
+                    self.external.observe(tick.t, c, b);
+                }
+                self.count(tick.t, c, b);
+                self.measure_dispersion(context, |row| tick_rate(row, index));
+            }
+            (Some(c), None) if tick.baseline.is_none() && c.requests > 0 => {
+                self.observe_alone(tick.t, c, better)
+            }
+            _ => {}
+        }
+        refused
+    }
+
+    fn observe_latency(&mut self, context: &TickContext<'_>) -> u64 {
+        let tick = context.tick;
+        let slots = context.edges.len() + 1;
+        let mut counts = Buckets {
+            canary: vec![0; slots],
+            baseline: vec![0; slots],
+        };
+        let mut refused = tick.canary.sum_latency(&mut counts.canary);
+        if let Some(arm) = &tick.baseline {
+            refused += arm.sum_latency(&mut counts.baseline);
+        }
+        let (n_c, n_b) = (
+            counts.canary.iter().sum::<u64>(),
+            counts.baseline.iter().sum::<u64>(),
+        );
+        if n_c == 0 || (n_b == 0 && tick.baseline.is_some()) {
+            return refused;
+        }
+        let discounts = self.discounts();
+        let Test::Latency(test) = &mut self.test else {
+            return refused;
+        };
+        if tick.baseline.is_none() {
+            if let (_, Some(cut)) = test.cuts() {
+                self.observe_alone(
+                    tick.t,
+                    latency::above(&counts.canary, cut, n_c),
+                    Better::Lower,
+                );
+            }
+            return refused;
+        }
+        // The cut may move while the tick is learnt, so it is read first.
+        let (cut, _) = test.shown();
+        test.observe(tick.t, &counts, context.edges, &discounts);
+        let (c, b) = (
+            latency::above(&counts.canary, cut, n_c),
+            latency::above(&counts.baseline, cut, n_b),
+        );
+        self.external.observe(tick.t, c, b);
+        self.count(tick.t, c, b);
+        self.measure_dispersion(context, |row| {
+            let requests = row.latency.iter().map(|(_, count)| count).sum();
+            let bad = row
+                .latency
+                .iter()
+                .filter(|(bucket, _)| *bucket as usize >= cut)
+                .map(|(_, count)| count)
+                .sum();
+            Some(Rate { bad, requests })
+        });
+        refused
+    }
+
+    fn observe_alone(&mut self, t: u64, rate: Rate, better: Better) {
+        let tempering = Tempering {
+            eta: 1.0,
+            cap: Some(UNCALIBRATED_CAP),
+        };
+        let bad = if better == Better::Lower {
+            rate.bad
+        } else {
+            rate.requests - rate.bad
+        };
+        if let Some(guard) = &mut self.guard {
+            guard.observe(t, Rate { bad, ..rate }, tempering);
+        }
+        add(&mut self.canary, rate);
+        self.last_data = Some(t);
+        self.ticks += 1;
+    }
+
+    fn count(&mut self, t: u64, canary: Rate, baseline: Rate) {
+        add(&mut self.canary, canary);
+        add(&mut self.baseline, baseline);
+        self.last_data = Some(t);
+        self.ticks += 1;
+    }
+
+    fn measure_dispersion(
+        &mut self,
+        context: &TickContext<'_>,
+        rate: impl Fn(&crate::tick::InstanceTick) -> Option<Rate>,
+    ) {
+        let Some(arm) = &context.tick.baseline else {
+            return;
+        };
+        let mut halves = [Rate::default(); 2];
+        for (row, number) in arm.instances.iter().zip(&context.baseline_numbers) {
+            if let Some(rate) = rate(row) {
+                add(&mut halves[number % 2], rate);
+            }
+        }
+        let second = (arm.instances.len() > 1).then_some(halves[1]);
+        self.dispersion.observe(context.tick.t, halves[0], second);
+    }
+
+    /// How this SLI's evidence is discounted now.
+    pub(crate) fn discounts(&self) -> LatencyDiscounts {
+        if let Some(calibrated) = &self.calibrated {
+            return calibrated.clone();
+        }
+        let eta = 1.0 / self.dispersion.phi();
+        LatencyDiscounts::all(Discount {
+            fail: Tempering {
+                eta,
+                cap: Some(UNCALIBRATED_CAP),
+            },
+            pass_eta: eta,
+        })
+    }
+
+    /// Evidence against the release; 1 is none. With a baseline and without one are two tests of
+    /// the same promise, so they share the SLI's capital.
+    pub(crate) fn e(&self) -> f64 {
+        let compared = match &self.test {
+            Test::Ratio(member) => member.e(),
+            Test::Latency(test) => test.e(),
+            Test::Other => 1.0,
+        };
+        match &self.guard {
+            Some(guard) => 0.5 * (compared + guard.e()),
+            None => compared,
+        }
+    }
+
+    /// Natural logarithm of the proof that the step is within its margin.
+    pub(crate) fn log_pass(&self, alone: bool) -> f64 {
+        if alone {
+            return self.guard.as_ref().map_or(0.0, AbsoluteGuard::log_pass);
+        }
+        match &self.test {
+            Test::Ratio(member) => member.log_pass(),
+            Test::Latency(test) => test.log_pass(),
+            Test::Other => 0.0,
+        }
+    }
+
+    /// Log-evidence per second towards a pass.
+    pub(crate) fn pass_information(&self, alone: bool) -> f64 {
+        if alone {
+            return self
+                .guard
+                .as_ref()
+                .map_or(0.0, AbsoluteGuard::pass_information);
+        }
+        let discounts = self.discounts();
+        match &self.test {
+            Test::Ratio(member) => member.pass_information(discounts.threshold),
+            Test::Latency(test) => test.pass_information(&discounts),
+            Test::Other => 0.0,
+        }
+    }
+
+    /// The ratio up to which the canary is within its margin.
+    pub(crate) fn bound(&self, alone: bool) -> f64 {
+        if alone {
+            return self.guard.as_ref().map_or(1.0, AbsoluteGuard::limit);
+        }
+        match &self.test {
+            Test::Ratio(member) => member.bound(),
+            Test::Latency(test) => test.shown().1.bound(),
+            Test::Other => 1.0,
+        }
+    }
+}
+
+fn guarded(sli: &SliConfig) -> Option<f64> {
+    match sli.kind {
+        SliKind::Ratio { .. } | SliKind::Latency { under_ms: Some(_) } => sli.objective,
+        _ => None,
+    }
+}
+
+fn tick_rate(row: &crate::tick::InstanceTick, index: usize) -> Option<Rate> {
+    row.rate(index).ok().flatten()
+}
+
+/// Ratio SLIs have one discount; it stands in every member's place.
+fn discounts(known: &[Discount]) -> Option<LatencyDiscounts> {
+    match known {
+        [] => None,
+        [histogram, p50, p90, p99, p999, rest @ ..] => Some(LatencyDiscounts {
+            histogram: histogram.fail,
+            exceedances: [*p50, *p90, *p99, *p999],
+            threshold: rest.first().copied().unwrap_or(*p99),
+        }),
+        [one, ..] => Some(LatencyDiscounts::all(*one)),
+    }
+}

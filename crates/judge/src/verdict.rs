@@ -1,0 +1,274 @@
+//! From evidence to a verdict and the words that explain it.
+
+use crate::{
+    Assessment, Judge, SliAssessment, Verdict,
+    judge::Silence,
+    sli::{SliState, Test},
+    words,
+};
+
+/// A step needs this many requests of the canary before anything but a fail is said.
+const ENOUGH_REQUESTS: u64 = 20;
+
+fn fail_at(judge: &Judge) -> f64 {
+    -judge.config.alpha.ln()
+}
+
+fn pass_at(judge: &Judge) -> f64 {
+    -judge.config.beta.ln()
+}
+
+/// The evidence over all SLIs reached 1/alpha.
+pub(crate) fn fails(judge: &Judge) -> bool {
+    judge.e() * judge.config.alpha >= 1.0
+}
+
+fn holds_growth(judge: &Judge) -> bool {
+    judge.e() * judge.config.alpha.sqrt() >= 1.0
+}
+
+/// Every critical SLI's proof of the step holds; where none is critical, every SLI's.
+pub(crate) fn proven(judge: &Judge) -> bool {
+    let any_critical = judge.config.slis.iter().any(|sli| sli.critical);
+    !holds_growth(judge)
+        && judge
+            .slis
+            .iter()
+            .zip(&judge.config.slis)
+            .all(|(state, sli)| {
+                (any_critical && !sli.critical)
+                    || (state.ticks > 0 && state.log_pass(judge.step.alone) >= pass_at(judge))
+            })
+}
+
+/// Everything there is to say.
+pub(crate) fn assess(judge: &Judge) -> Assessment {
+    let slis: Vec<SliAssessment> = (0..judge.slis.len())
+        .map(|index| assess_sli(judge, index))
+        .collect();
+    let (verdict, reason) = conclude(judge, &slis);
+    Assessment {
+        verdict,
+        log_e: judge.e().ln(),
+        fail_at: fail_at(judge),
+        pass_at: pass_at(judge),
+        hold_growth: holds_growth(judge),
+        ticks: judge.step.ticks,
+        seconds_to_verdict: seconds_to_verdict(judge, verdict),
+        slis,
+        reason,
+    }
+}
+
+fn is_stale(judge: &Judge, state: &SliState) -> bool {
+    match (state.last_data, judge.last_t) {
+        (None, _) => true,
+        (Some(data), Some(now)) => now.saturating_sub(data) > judge.config.stale_after,
+        (Some(_), None) => false,
+    }
+}
+
+fn assess_sli(judge: &Judge, index: usize) -> SliAssessment {
+    let (state, sli) = (&judge.slis[index], &judge.config.slis[index]);
+    let alone = judge.step.alone;
+    let (log_e, log_pass) = (state.e().ln(), state.log_pass(alone));
+    let verdict = if judge.failed.is_some() && is_to_blame(judge, index) {
+        Verdict::Fail
+    } else if is_stale(judge, state) {
+        Verdict::NotEnoughData
+    } else if state.external.both_suffer() && !holds_growth(judge) {
+        Verdict::External
+    } else if log_pass >= pass_at(judge) {
+        Verdict::Pass
+    } else {
+        Verdict::Undecided
+    };
+    let baseline = (state.baseline.requests > 0).then_some(state.baseline);
+    let mut assessment = SliAssessment {
+        name: sli.name.clone(),
+        verdict,
+        critical: sli.critical,
+        canary: state.canary,
+        baseline,
+        bound: state.bound(alone),
+        log_e,
+        log_pass,
+        reason: String::new(),
+    };
+    assessment.reason = sli_reason(judge, state, &assessment);
+    assessment
+}
+
+/// The SLI with the most evidence, and every one that would fail the release by itself.
+fn is_to_blame(judge: &Judge, index: usize) -> bool {
+    let part = |index: usize| judge.weights[index] * judge.slis[index].e();
+    let most = (0..judge.slis.len()).map(part).fold(0.0, f64::max);
+    part(index) >= most || part(index) * judge.config.alpha >= 1.0
+}
+
+fn sli_reason(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
+    let name = &sli.name;
+    let seen = comparison(judge, state, sli);
+    let fail_limit = words::odds(fail_at(judge));
+    match sli.verdict {
+        Verdict::Fail => format!(
+            "{name}: {seen}; odds {} against this being within the margin; limit {fail_limit}",
+            words::odds(sli.log_e)
+        ),
+        Verdict::Pass => format!(
+            "{name}: {seen}; odds {} that this step's harm is within its budget; needed {}",
+            words::odds(sli.log_pass),
+            words::odds(pass_at(judge))
+        ),
+        Verdict::External => format!(
+            "{name}: {seen}; both versions suffer alike, so the cause lies outside the release"
+        ),
+        Verdict::NotEnoughData => match state.last_data {
+            None => format!("{name}: no data of both versions yet"),
+            Some(t) => format!("{name}: no data of both versions since {t} s"),
+        },
+        _ => format!(
+            "{name}: {seen}; odds {} against the release (limit {fail_limit}), {} for the step (needed {})",
+            words::odds(sli.log_e),
+            words::odds(sli.log_pass),
+            words::odds(pass_at(judge))
+        ),
+    }
+}
+
+fn comparison(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
+    let rates = words::comparison(sli.canary, sli.baseline);
+    let Test::Latency(test) = &state.test else {
+        return rates;
+    };
+    let edges = &judge.config.latency_edges_ms;
+    let (cut, _) = test.shown();
+    let over = cut.checked_sub(1).and_then(|edge| edges.get(edge));
+    let over = over.map_or(String::new(), |edge| {
+        format!(" took over {} ms", words::significant(*edge))
+    });
+    match test.quantiles(edges, 0.99) {
+        Some((canary, baseline)) => format!(
+            "p99 {} ms against {} ms of late; {rates}{over}",
+            words::significant(canary),
+            words::significant(baseline)
+        ),
+        None => format!("{rates}{over}"),
+    }
+}
+
+/// The overall verdict. The order is the order of what must be acted on first.
+fn conclude(judge: &Judge, slis: &[SliAssessment]) -> (Verdict, String) {
+    if judge.failed.is_some() {
+        return (Verdict::Fail, first_reason(slis, Verdict::Fail));
+    }
+    if let Some((since, silence)) = &judge.silence {
+        return match silence {
+            Silence::SourceDown(why) => (
+                Verdict::SourceDown,
+                format!("the source of the measurements does not answer since {since} s: {why}"),
+            ),
+            Silence::NoData => (
+                Verdict::NotEnoughData,
+                format!("no measurements since {since} s"),
+            ),
+        };
+    }
+    if let Some(split) = judge.routing.misrouting() {
+        let reason = format!(
+            "the canary gets {} of the requests instead of {}: the split is at fault, not the release",
+            words::percent(split.observed),
+            words::percent(split.expected)
+        );
+        return (Verdict::Misrouted, reason);
+    }
+    for verdict in [
+        Verdict::InstanceFault,
+        Verdict::External,
+        Verdict::NotEnoughData,
+    ] {
+        if slis.iter().any(|sli| sli.verdict == verdict) {
+            return (verdict, first_reason(slis, verdict));
+        }
+    }
+    if judge.step.passed && !holds_growth(judge) {
+        return (Verdict::Pass, pass_reason(judge, slis));
+    }
+    if judge.step.requests < ENOUGH_REQUESTS {
+        return (
+            Verdict::NotEnoughData,
+            format!(
+                "{} requests on the canary in this step so far",
+                judge.step.requests
+            ),
+        );
+    }
+    (Verdict::Undecided, undecided_reason(judge, slis))
+}
+
+fn first_reason(slis: &[SliAssessment], verdict: Verdict) -> String {
+    slis.iter()
+        .find(|sli| sli.verdict == verdict)
+        .map(|sli| sli.reason.clone())
+        .unwrap_or_default()
+}
+
+fn pass_reason(judge: &Judge, slis: &[SliAssessment]) -> String {
+    let critical: Vec<&str> = slis
+        .iter()
+        .filter(|sli| sli.critical)
+        .map(|sli| sli.name.as_str())
+        .collect();
+    format!(
+        "{}: this step's harm is within its budget, at odds of {} or better; {} requests on the canary",
+        critical.join(", "),
+        words::odds(pass_at(judge)),
+        words::count(judge.step.requests)
+    )
+}
+
+fn undecided_reason(judge: &Judge, slis: &[SliAssessment]) -> String {
+    // What is closest to failing the release is what a person wants to see; else what lags behind.
+    let odds = judge.e().ln();
+    let shown = if odds > 1.0 {
+        slis.iter().max_by(|a, b| a.log_e.total_cmp(&b.log_e))
+    } else {
+        slis.iter()
+            .filter(|sli| sli.critical)
+            .min_by(|a, b| a.log_pass.total_cmp(&b.log_pass))
+    };
+    let mut reason = shown.map(|sli| sli.reason.clone()).unwrap_or_default();
+    if let Some(seconds) = seconds_to_verdict(judge, Verdict::Undecided) {
+        reason.push_str(&format!(
+            "; about {} more at this rate of requests",
+            words::duration(seconds)
+        ));
+    }
+    reason
+}
+
+/// The slowest critical SLI's missing proof over its information per second.
+fn seconds_to_verdict(judge: &Judge, verdict: Verdict) -> Option<f64> {
+    if verdict != Verdict::Undecided {
+        return None;
+    }
+    let missing = judge
+        .slis
+        .iter()
+        .zip(&judge.config.slis)
+        .filter(|(_, sli)| sli.critical)
+        .map(|(state, _)| {
+            let information = state.pass_information(judge.step.alone);
+            let left = (pass_at(judge) - state.log_pass(judge.step.alone)).max(0.0);
+            if left == 0.0 {
+                Some(0.0)
+            } else {
+                (information > 1e-9).then(|| left / information)
+            }
+        });
+    missing
+        .collect::<Option<Vec<f64>>>()?
+        .into_iter()
+        .reduce(f64::max)
+        .filter(|seconds| seconds.is_finite())
+}

@@ -1,0 +1,6 @@
+//! The judge as its users see it.
+
+mod traffic;
+
+mod golden;
+mod verdicts;
