@@ -102,14 +102,18 @@ pub enum Target {
 pub struct ProcessTarget {
     /// Program and arguments. `{artifact}` is the unpacked artifact's folder (or the file),
     /// `{port}` the instance's port, `{instance}` its name, `{version}` the release's version.
+    #[schemars(length(min = 1, max = 256))]
     pub command: Vec<String>,
     /// Instances at full size.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000))]
     pub instances: u32,
     /// The address that users connect to, `HOST:PORT`.
+    #[schemars(extend("pattern" = r"^.+:\d{1,5}$", "examples" = ["127.0.0.1:8080", "0.0.0.0:8080"]))]
     pub listen: String,
     /// Extra environment. A value is literal or a reference (`env:NAME`, `file:PATH`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = { "type": ["string", "number", "boolean"] }))]
     pub env: BTreeMap<String, String>,
     /// How to tell that an instance is ready.
     #[serde(default)]
@@ -135,6 +139,7 @@ pub struct ProcessTarget {
 pub struct Health {
     /// Path to GET, such as `/healthz`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = "^/", "examples" = ["/healthz"]))]
     pub http: Option<String>,
     /// Not ready this long after its start: the arm failed.
     #[serde(default = "ten_seconds")]
@@ -144,6 +149,7 @@ pub struct Health {
     pub every: Span,
     /// Probes that must fail in a row before a ready instance is taken out of traffic.
     #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 100))]
     pub failures: u32,
 }
 
@@ -295,6 +301,7 @@ impl RolloutSpec {
 pub struct Canary {
     /// Shares in growing order; the last one is `100%`.
     #[serde(default = "default_steps")]
+    #[schemars(length(min = 1, max = 50))]
     pub steps: Vec<Weight>,
     /// How long a step lasts.
     #[serde(default)]

@@ -28,10 +28,11 @@ impl Node {
 macro_rules! whole_numbers {
     ($($method:ident $visit:ident $type:ty),*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-            match self.plain().and_then(|text| text.parse::<$type>().ok()) {
-                Some(number) => visitor.$visit(number),
-                None => self.expected(
-                    &format!("a whole number from {} to {}", <$type>::MIN, <$type>::MAX)),
+            let text = self.text().unwrap_or_default();
+            match text.parse::<$type>() {
+                Ok(number) if self.plain().is_some() => visitor.$visit(number),
+                Ok(_) => self.expected(&format!("the number {text} without quotes")),
+                Err(_) => self.expected("a whole number"),
             }
         }
     )*};

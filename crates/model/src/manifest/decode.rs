@@ -165,21 +165,21 @@ fn describe(root: &Node, error: &Misfit, outer: &[&str]) -> Option<Finding> {
             let (_, _, path) = follow(root, error.way.get(1..).unwrap_or_default());
             let mut names = expected.to_vec();
             if path.is_empty() {
-                names.extend(outer);
+                names.splice(0..0, outer.iter().copied());
             }
             unknown_field(field, key_at, &names, &path)
         }
         Problem::UnknownVariant(variant, expected) => {
             // A variant with content is a key; one without is the value itself.
-            let at = if node.text() == Some(variant) {
-                node.at.clone()
+            let (at, place) = if node.text() == Some(variant) {
+                (node.at.clone(), path)
             } else {
-                key_at
+                let (_, _, parent) = follow(root, error.way.get(1..).unwrap_or_default());
+                (key_at, parent)
             };
-            let (_, _, parent) = follow(root, error.way.get(1..).unwrap_or_default());
             let near = nearest(variant, expected.iter().copied());
             let mean = near.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-            let message = format!("{} is not known{}{mean}", quote(variant), within(&parent));
+            let message = format!("{} is not known{}{mean}", quote(variant), within(&place));
             Finding::error(at, message).help(format!("write {}", listed(expected, "or")))
         }
         Problem::MissingField(field) if removed.iter().any(|name| name == field) => return None,
@@ -206,7 +206,8 @@ fn describe(root: &Node, error: &Misfit, outer: &[&str]) -> Option<Finding> {
                 Value::Scalar { .. } => node.at.clone(),
                 _ => key_at,
             };
-            Finding::error(at, format!("{message}{}", within(&path)))
+            let colon = if path.is_empty() { "" } else { ": " };
+            Finding::error(at, format!("{path}{colon}{message}"))
         }
     })
 }

@@ -125,7 +125,7 @@ impl Finding {
                     let at = from + offset;
                     match c {
                         _ if secrets.iter().any(|secret| secret.contains(&at)) => '*',
-                        '\t' => ' ',
+                        '\t' | '\r' => ' ',
                         c if c.is_control() => '\u{fffd}',
                         c => c,
                     }

@@ -215,17 +215,9 @@ fn document(node: &mut Node, findings: &mut Vec<Finding>) -> Option<Resource> {
     let kind = word("kind", KINDS)?;
     match kind {
         "Service" => {
-            let decoded = decode::<Service>(node, &["apiVersion", "kind"], findings);
-            let service = decoded.value?;
-            for finding in rules::service(node, &service) {
-                let follows = |gone: &Range<usize>| {
-                    finding.about.start <= gone.start && gone.end <= finding.about.end
-                };
-                if !decoded.removed.iter().any(follows) {
-                    findings.push(finding.finding);
-                }
-            }
-            Some(Resource::Service(Box::new(service)))
+            let service = decode(&mut node.clone(), &["apiVersion", "kind"], findings).value;
+            findings.extend(rules::check(node));
+            service.map(|service| Resource::Service(Box::new(service)))
         }
         _ => None,
     }

@@ -21,6 +21,7 @@ pub fn schema() -> Value {
             json!({ "enum": KINDS, "description": "What the document describes." }),
         ),
     ];
+    without_null(&mut schema);
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), "Airboss manifest".into());
         if let Some(Value::Array(required)) = root.get_mut("required") {
@@ -33,6 +34,33 @@ pub fn schema() -> Value {
         }
     }
     schema
+}
+
+/// A field that may be left out is not one that may be `null`: takes that choice away, which
+/// also lets editors complete what is behind it.
+fn without_null(node: &mut Value) {
+    match node {
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Object(rules) => {
+            if let Some(Value::Array(types)) = rules.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    rules.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = rules.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|name| name != "null"));
+                if let [Value::Object(only)] = choices.as_slice() {
+                    let only = only.clone();
+                    rules.remove("anyOf");
+                    rules.extend(only);
+                }
+            }
+            rules.values_mut().for_each(without_null);
+        }
+        _ => {}
+    }
 }
 
 fn shared() -> &'static Value {

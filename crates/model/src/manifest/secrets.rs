@@ -72,7 +72,8 @@ pub(super) fn find(node: &Node, hidden: &mut Vec<Range<usize>>, findings: &mut V
         }
         Value::Seq(items) => items.iter().for_each(|item| find(item, hidden, findings)),
         Value::Map(map) => {
-            for entry in &map.entries {
+            // Labels are for people to search by; they are no place that a program reads.
+            for entry in map.entries.iter().filter(|entry| entry.key != "labels") {
                 match entry.value.text() {
                     Some(text)
                         if is_secret_name(&entry.key)

@@ -293,7 +293,8 @@ fn syntax(text: &str, error: &ScanError) -> Finding {
         .get(..at)
         .and_then(|t| t.rfind('\n'))
         .map_or(0, |n| n + 1);
-    let indent = text[line_start..]
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    let indent = line
         .bytes()
         .take_while(|b| matches!(b, b' ' | b'\t'))
         .collect::<Vec<_>>();
@@ -313,6 +314,19 @@ fn syntax(text: &str, error: &ScanError) -> Finding {
             "this alias repeats a value that has no name yet".to_owned(),
             "name the value before with `&name`, or write it out; quote a text that starts with `*`",
         ),
+        ErrorKind::RecursionLimitExceeded => said(
+            format!("more than {DEPTH_MAX} lists and mappings inside one another"),
+            "a manifest needs about ten",
+        ),
+        _ if ["{artifact}", "{port}"]
+            .iter()
+            .any(|name| line.contains(name)) =>
+        {
+            said(
+                "this is not valid YAML".to_owned(),
+                "put texts with `{` in double quotes, such as \"{artifact}/server\"",
+            )
+        }
         ErrorKind::UnexpectedCharacter { character } => said(
             format!(
                 "the character {} cannot stand here",

@@ -1,0 +1,171 @@
+//! Rules for promises and for the way to users.
+
+use std::time::Duration;
+
+use super::{HOUR, MS, ROLLOUT, Rules, SLOS_MAX, STEPS_MAX, WEEK, join};
+use crate::Span;
+use crate::manifest::diagnostic::quote;
+use crate::manifest::{Bake, Canary, RolloutSpec, Slo, Strategy, Then};
+use crate::traffic::Weight;
+
+impl Rules<'_> {
+    pub(super) fn slos(&mut self, slos: &[Slo], strategy: Strategy, timeout: Option<Span>) {
+        self.count(&["spec", "slos"], slos.len(), SLOS_MAX);
+        for (index, slo) in slos.iter().enumerate() {
+            let number = index.to_string();
+            let place = ["spec", "slos", number.as_str()];
+            self.slo(&place, slo, timeout);
+            let first = slos.iter().position(|other| other.name == slo.name);
+            if first != Some(index) {
+                let message = format!("two SLOs have the name {}", quote(&slo.name));
+                self.error(
+                    &join(&place, &["name"]),
+                    message,
+                    "give each SLO a name of its own",
+                );
+            }
+        }
+        let canary = matches!(strategy, Strategy::Canary(_));
+        // Without a readable target the manifest is far from complete.
+        if canary && timeout.is_some() && !slos.iter().any(|slo| slo.critical) {
+            let what = if slos.is_empty() {
+                "a canary without SLOs has nothing to be judged by"
+            } else {
+                "none of the SLOs is critical, so nothing has to be proven at a step"
+            };
+            self.warning(
+                &["spec", "slos"],
+                what,
+                "promise something, such as `- { name: availability, objective: 99.9%, bad: \"status >= 500\" }`",
+            );
+        }
+    }
+
+    fn slo(&mut self, place: &[&str], slo: &Slo, timeout: Option<Span>) {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if slo.name.is_empty() || slo.name.len() > 63 || !slo.name.chars().all(fits) {
+            let message = format!("{} is not a name for an SLO", quote(&slo.name));
+            let help = "use up to 63 letters, digits and `- _ .`";
+            self.error(&join(place, &["name"]), message, help);
+        }
+        match (&slo.bad, &slo.under) {
+            (None, None) => self.error(
+                place,
+                format!(
+                    "the SLO {} does not say when a request is bad",
+                    quote(&slo.name)
+                ),
+                "add `bad: \"status >= 500\"` or `under: 250ms`",
+            ),
+            (Some(_), Some(_)) => self.error(
+                &join(place, &["under"]),
+                format!("the SLO {} has both `bad` and `under`", quote(&slo.name)),
+                "make two SLOs of it, each with its own objective",
+            ),
+            (Some(bad), None) if bad.contains(200) => self.warning(
+                &join(place, &["bad"]),
+                format!("`{bad}` counts the answer 200 as bad"),
+                "this condition says which requests failed, such as `status >= 500`",
+            ),
+            (Some(_), None) => {}
+            (None, Some(under)) => {
+                let place = join(place, &["under"]);
+                self.span(&place, *under, MS, HOUR);
+                if let Some(limit) = timeout.filter(|limit| under > limit) {
+                    let message = format!("no answer takes longer than response_timeout, {limit}");
+                    let help = "lower `under`, or raise `response_timeout`";
+                    self.warning(&place, message, help);
+                }
+            }
+        }
+        if slo.objective.ratio() < 0.5 {
+            let share = String::from(slo.objective);
+            self.warning(
+                &join(place, &["objective"]),
+                format!("an objective of {share} lets most requests be bad"),
+                "the objective is the share of good requests, such as `99.9%`",
+            );
+        }
+    }
+
+    pub(super) fn rollout(&mut self, rollout: &RolloutSpec) {
+        let named = [
+            ("canary", rollout.canary.is_some()),
+            ("blue_green", rollout.blue_green.is_some()),
+            ("all_at_once", rollout.all_at_once.is_some()),
+        ];
+        let mut named = named.iter().filter(|(_, is)| *is).map(|(name, _)| *name);
+        if let Some(first) = named.next() {
+            for other in named {
+                let message =
+                    format!("`{other}` stands beside `{first}`: a rollout has one strategy");
+                self.error(&join(&ROLLOUT, &[other]), message, "keep one of them");
+            }
+        }
+        let lease = join(&ROLLOUT, &["exposure_lease"]);
+        self.span(&lease, rollout.exposure_lease, Duration::from_secs(5), HOUR);
+        if let Some(blue_green) = &rollout.blue_green {
+            self.span(
+                &join(&ROLLOUT, &["blue_green", "keep"]),
+                blue_green.keep,
+                MS,
+                WEEK,
+            );
+        }
+        if let Some(canary) = &rollout.canary {
+            self.canary(canary);
+        }
+    }
+
+    fn canary(&mut self, canary: &Canary) {
+        let at = |name: &'static str| join(&ROLLOUT, &["canary", name]);
+        let steps = &canary.steps;
+        if steps.is_empty() {
+            let help = "write for instance `[1%, 10%, 50%, 100%]`, or delete the line for these";
+            self.error(&at("steps"), "a canary has at least one step", help);
+        }
+        self.count(&at("steps"), steps.len(), STEPS_MAX);
+        let mut before = Weight::ZERO;
+        for (index, step) in steps.iter().enumerate() {
+            let index = index.to_string();
+            if *step <= before {
+                let message = if before == Weight::ZERO {
+                    "a step of 0% would expose nobody".to_owned()
+                } else {
+                    format!("the step {step} is not above the one before, {before}")
+                };
+                let help = "steps grow: each one is larger than the one before";
+                self.error(&join(&at("steps"), &[&index]), message, help);
+            }
+            before = before.max(*step);
+        }
+        // Where a step could not be read it may be the last one.
+        if let Some(last) = steps.last()
+            && before != Weight::FULL
+            && self.is_whole(&at("steps"))
+        {
+            let index = (steps.len() - 1).to_string();
+            self.error(
+                &join(&at("steps"), &[&index]),
+                format!("the last step is {last}, so the release would never reach everybody"),
+                "add `100%` at the end",
+            );
+        }
+        self.span(&at("at_most"), canary.at_most, Duration::from_secs(1), WEEK);
+        self.span(&at("hold_old"), canary.hold_old, MS, WEEK);
+        if let Bake::AtLeast(least) = canary.bake {
+            self.span(&at("bake"), least, MS, WEEK);
+            if least > canary.at_most {
+                let message = format!("bake `{least}` is longer than at_most, {}", canary.at_most);
+                self.error(&at("bake"), message, "raise `at_most`, or lower `bake`");
+            }
+        }
+        if canary.then == Then::Promote {
+            self.warning(
+                &at("then"),
+                "a step without evidence goes on to more users",
+                "`hold` keeps the exposure and tells people; the record says that the policy decided",
+            );
+        }
+    }
+}
