@@ -1,0 +1,245 @@
+//! From a manifest's SLOs and the splitter's counts to what the judge reads.
+
+use std::collections::BTreeMap;
+
+use airboss_judge::tick::{ArmTick, InstanceTick, Sample, Tick};
+use airboss_judge::{Config, SliConfig};
+use airboss_model::manifest::{Service, Tier};
+use airboss_model::status_set::StatusSet;
+use airboss_model::traffic::{Counts, Weight, latency};
+
+/// What an SLO reads of a request.
+#[derive(Debug, Clone, PartialEq)]
+enum Reads {
+    Status(StatusSet),
+    Latency,
+}
+
+/// Reads the SLOs of one service off the splitter's counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gauge {
+    config: Config,
+    reads: Vec<Reads>,
+    /// The judge's bucket of each of the splitter's.
+    bucket: Vec<u32>,
+}
+
+/// Eight buckets a doubling tell a p99 from one 9 % higher, at a fortieth of a judge's update.
+const PER_DOUBLING: u16 = 8;
+/// The first edge, 128 µs: below it no service on a network differs.
+const FIRST_MICROS: u64 = 128;
+/// The last edge, 67 s.
+const LAST_MICROS: u64 = 1 << 26;
+
+impl Gauge {
+    /// The SLOs of a manifest. One without any is judged by its server errors.
+    pub fn new(service: &Service) -> Self {
+        let slos = &service.spec.slos;
+        let mut cuts: Vec<u16> = (latency::bucket(FIRST_MICROS)..=latency::bucket(LAST_MICROS))
+            .step_by(usize::from(32 / PER_DOUBLING))
+            .collect();
+        let mut slis = Vec::new();
+        let mut reads = Vec::new();
+        for slo in slos {
+            let mut sli = match slo.under {
+                Some(under) => {
+                    let micros = u64::try_from(under.0.as_micros()).unwrap_or(u64::MAX);
+                    let cut = latency::bucket(micros).saturating_add(1);
+                    cuts.push(cut);
+                    reads.push(Reads::Latency);
+                    SliConfig::latency(&slo.name, Some(edge_ms(cut)))
+                }
+                None => {
+                    reads.push(Reads::Status(slo.bad.clone().unwrap_or_default()));
+                    SliConfig::errors(&slo.name)
+                }
+            };
+            sli.objective = Some(slo.objective.ratio());
+            sli.critical = slo.critical;
+            slis.push(sli);
+        }
+        if slis.is_empty() {
+            reads.push(Reads::Status(StatusSet::default()));
+            let objective = if service.metadata.tier == Tier::Critical {
+                0.999
+            } else {
+                0.99
+            };
+            slis.push(SliConfig {
+                objective: Some(objective),
+                ..SliConfig::errors("server errors")
+            });
+        }
+        cuts.sort_unstable();
+        cuts.dedup();
+        let judged = reads.iter().any(|reads| *reads == Reads::Latency);
+        let bucket = (0..latency::BUCKETS)
+            .map(|bucket| {
+                u32::try_from(cuts.partition_point(|cut| *cut <= bucket)).unwrap_or(u32::MAX)
+            })
+            .collect();
+        let latency_edges_ms = if judged {
+            cuts.into_iter().map(edge_ms).collect()
+        } else {
+            Vec::new()
+        };
+        let config = Config {
+            slis,
+            latency_edges_ms,
+            ..Config::default()
+        };
+        Self {
+            config,
+            reads,
+            bucket,
+        }
+    }
+
+    /// What the judge is to be configured with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// One second of both arms. An arm of None did not report; a baseline of None with `alone`
+    /// says that there is none to compare with.
+    pub fn tick(
+        &self,
+        t: u64,
+        weight: Weight,
+        canary: Option<&BTreeMap<String, Counts>>,
+        baseline: Option<&BTreeMap<String, Counts>>,
+        alone: bool,
+    ) -> Tick {
+        Tick {
+            t,
+            weight: (!alone).then(|| weight.ratio()),
+            canary: canary.map_or_else(ArmTick::default, |arm| self.arm(arm)),
+            baseline: (!alone).then(|| baseline.map_or_else(ArmTick::default, |arm| self.arm(arm))),
+        }
+    }
+
+    fn arm(&self, instances: &BTreeMap<String, Counts>) -> ArmTick {
+        ArmTick {
+            instances: instances
+                .iter()
+                .map(|(name, counts)| self.instance(name, counts))
+                .collect(),
+        }
+    }
+
+    fn instance(&self, name: &str, counts: &Counts) -> InstanceTick {
+        let samples = self
+            .reads
+            .iter()
+            .map(|reads| match reads {
+                Reads::Latency => Sample::Missing,
+                Reads::Status(bad) => {
+                    let hits = counts
+                        .by_status
+                        .iter()
+                        .filter(|(status, _)| bad.contains(**status));
+                    Sample::Count(hits.map(|(_, count)| count).sum())
+                }
+            })
+            .collect();
+        let mut latency: Vec<(u32, u64)> = Vec::new();
+        if !self.config.latency_edges_ms.is_empty() {
+            for (bucket, count) in &counts.latency {
+                let to = self
+                    .bucket
+                    .get(usize::from(*bucket))
+                    .or(self.bucket.last())
+                    .copied()
+                    .unwrap_or(0);
+                match latency.last_mut() {
+                    Some((last, sum)) if *last == to => *sum += count,
+                    _ => latency.push((to, *count)),
+                }
+            }
+        }
+        InstanceTick {
+            instance: name.to_owned(),
+            requests: counts.requests,
+            samples,
+            latency,
+        }
+    }
+}
+
+fn edge_ms(cut: u16) -> f64 {
+    latency::lower_micros(cut) as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn service(slos: serde_json::Value) -> Service {
+        serde_json::from_value(json!({
+            "metadata": { "name": "checkout" },
+            "spec": { "target": { "process": { "command": ["x"], "listen": "127.0.0.1:1" } }, "slos": slos }
+        }))
+        .unwrap()
+    }
+
+    fn counts(status: u16, micros: u64, n: u64) -> Counts {
+        Counts {
+            requests: n,
+            by_status: [(status, n)].into(),
+            latency: [(latency::bucket(micros), n)].into(),
+            ..Counts::default()
+        }
+    }
+
+    #[test]
+    fn a_slo_counts_what_its_condition_names() {
+        let gauge = Gauge::new(&service(
+            json!([{ "name": "ok", "objective": "99.9%", "bad": "status == 404" }]),
+        ));
+        let arm = [
+            ("a.0".to_owned(), counts(404, 100, 3)),
+            ("a.1".to_owned(), counts(500, 100, 4)),
+        ]
+        .into();
+        let tick = gauge.tick(1, Weight::from_basis_points(1_000), Some(&arm), None, false);
+        let samples: Vec<_> = tick
+            .canary
+            .instances
+            .iter()
+            .map(|row| row.samples[0])
+            .collect();
+        assert_eq!(samples, [Sample::Count(3), Sample::Count(0)]);
+        assert_eq!(
+            tick.baseline,
+            Some(ArmTick::default()),
+            "an arm that did not report has no rows"
+        );
+    }
+
+    #[test]
+    fn every_latency_above_the_objective_lies_above_its_edge() {
+        let gauge = Gauge::new(&service(
+            json!([{ "name": "fast", "objective": "99%", "under": "250ms" }]),
+        ));
+        let edges = &gauge.config().latency_edges_ms;
+        let place = |micros| gauge.instance("a", &counts(200, micros, 1)).latency[0].0 as usize;
+        let under = edges
+            .iter()
+            .position(|edge| (250.0..258.0).contains(edge))
+            .unwrap();
+        assert!(place(249_000) <= under);
+        assert!(place(260_000) > under);
+        assert!(edges.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(gauge.config().validate().is_ok());
+    }
+
+    #[test]
+    fn a_service_without_slos_is_judged_by_its_server_errors() {
+        let gauge = Gauge::new(&service(json!([])));
+        let arm = [("a".to_owned(), counts(503, 100, 2))].into();
+        let tick = gauge.tick(1, Weight::FULL, Some(&arm), None, true);
+        assert_eq!(tick.canary.instances[0].samples, [Sample::Count(2)]);
+        assert_eq!(tick.baseline, None);
+    }
+}
