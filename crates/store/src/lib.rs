@@ -6,8 +6,12 @@
 //! * **Start reading** at [`Store::commit`], the one transaction that everything rests on.
 
 mod rows;
+mod sqlite;
 
 pub use rows::*;
+pub use sqlite::{
+    RestoreError, SqliteOptions, SqliteStore, backup_name, newest_backup, rotate_backups,
+};
 
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use async_trait::async_trait;
@@ -37,6 +41,26 @@ pub enum StoreError {
         existing: Digest,
         /// The digest that was offered.
         offered: Digest,
+    },
+    /// What was asked contradicts what is kept. Nothing was written; repeating it is of no use.
+    #[error("the store refused {what}: {detail}")]
+    Conflict {
+        /// What was asked.
+        what: &'static str,
+        /// What it contradicts.
+        detail: String,
+    },
+    /// The database was made by a newer Airboss.
+    #[error(
+        "the database {path} has schema {found}, this Airboss knows up to {known}: start the newer Airboss again, or restore a backup made before the upgrade"
+    )]
+    TooNew {
+        /// The database file.
+        path: String,
+        /// The newest schema step in the database.
+        found: i64,
+        /// The newest schema step that this program knows.
+        known: i64,
     },
     /// The database is damaged.
     #[error("the database {path} is damaged: {detail}. {restore}")]
@@ -140,6 +164,10 @@ pub trait Store: Send + Sync + 'static {
     /// the projection for readers, guarded by `seq` and `epoch`. Returns the numbers of the
     /// events in the global order, in their order. On any error nothing was written.
     async fn commit(&self, commit: &Commit) -> Result<Committed>;
+
+    /// The inputs that a lane was decided on, from the commit behind `after` on, in order. At
+    /// most `limit`, never more than 5,000.
+    async fn inputs(&self, lane: &LaneId, after: u64, limit: u32) -> Result<Vec<InputRow>>;
 
     // ---- effects: done after their commit ------------------------------------------------
 

@@ -124,6 +124,19 @@ pub struct Commit {
     pub rollouts: Vec<RolloutRow>,
 }
 
+/// What a commit was decided on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputRow {
+    /// The lane.
+    pub lane: LaneId,
+    /// The commit that it led to: the lane's `seq` after it.
+    pub seq: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The input.
+    pub input: serde_json::Value,
+}
+
 /// An event before it has its number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewEvent {
@@ -153,7 +166,7 @@ pub struct EventRow {
     pub number: u64,
     /// The lane.
     pub lane: LaneId,
-    /// The commit of the lane that it came with.
+    /// The commit of the lane that it came with: the lane's `seq` after it.
     pub seq: u64,
     /// The rollout that it belongs to.
     pub rollout: Option<RolloutId>,
@@ -172,7 +185,7 @@ pub struct EventRow {
 pub struct EffectRow {
     /// The lane.
     pub lane: LaneId,
-    /// The commit that it came with.
+    /// The commit that it came with: the lane's `seq` after it.
     pub seq: u64,
     /// Its place in that commit, from 0.
     pub ordinal: u32,

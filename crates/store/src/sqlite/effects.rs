@@ -1,0 +1,82 @@
+//! Effects: what shall be done after a commit, until it is done.
+
+use airboss_model::LaneId;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnection;
+
+use super::codec::{Columns as _, integer};
+use super::fault::Fault;
+use super::writer::Write;
+use crate::EffectRow;
+
+const ADD: &str = "INSERT INTO effects (lane, seq, ordinal, body) VALUES ($1, $2, $3, $4)";
+const UNFINISHED: &str = "SELECT lane, seq, ordinal, body FROM effects
+    WHERE lane = $1 AND outcome IS NULL ORDER BY seq, ordinal";
+const FINISH: &str = "UPDATE effects SET outcome = coalesce(outcome, $4)
+    WHERE lane = $1 AND seq = $2 AND ordinal = $3";
+
+/// Inserts the effects of a commit.
+pub(super) async fn append(
+    db: &mut SqliteConnection,
+    lane: &str,
+    seq: i64,
+    bodies: &[String],
+) -> Result<(), Fault> {
+    for (ordinal, body) in (0_i64..).zip(bodies) {
+        sqlx::query(ADD)
+            .bind(lane)
+            .bind(seq)
+            .bind(ordinal)
+            .bind(body)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The end of an effect. The first outcome stands.
+pub(super) struct Finish {
+    pub(super) lane: LaneId,
+    pub(super) seq: u64,
+    pub(super) ordinal: u32,
+    pub(super) outcome: String,
+}
+
+impl Write for Finish {
+    type Answer = ();
+    const WHAT: &'static str = "the finishing of an effect";
+    const SINGLE: bool = true;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
+        let finished = sqlx::query(FINISH)
+            .bind(self.lane.as_str())
+            .bind(integer(self.seq)?)
+            .bind(i64::from(self.ordinal))
+            .bind(&self.outcome)
+            .execute(db)
+            .await?;
+        if finished.rows_affected() == 0 {
+            return Err(Fault::conflict(
+                Self::WHAT,
+                format!("no effect {}/{}/{} exists", self.lane, self.seq, self.ordinal),
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn unfinished(db: &SqlitePool, lane: &str) -> Result<Vec<EffectRow>, Fault> {
+    let rows = sqlx::query(UNFINISHED).bind(lane).fetch_all(db).await?;
+    rows.iter()
+        .map(|row| {
+            let ordinal = row.count("ordinal")?;
+            Ok(EffectRow {
+                lane: row.id("lane")?,
+                seq: row.count("seq")?,
+                ordinal: u32::try_from(ordinal)
+                    .map_err(|why| Fault::unreadable(format!("ordinal {ordinal}: {why}")))?,
+                body: row.json("body")?,
+            })
+        })
+        .collect()
+}

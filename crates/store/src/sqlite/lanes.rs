@@ -1,0 +1,196 @@
+//! Lanes and who owns them.
+
+use airboss_model::{LaneId, Timestamp};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::codec::{Columns as _, micros};
+use super::fault::Fault;
+use super::writer::Write;
+use crate::LaneRow;
+
+/// `owned_until` of a lane that nobody owns: before every time, so one comparison finds it.
+const NOBODY: i64 = i64::MIN;
+
+const CREATE: &str = "INSERT INTO lanes (lane, seq, epoch, active, pending, owner, owned_until)
+    VALUES ($1, 0, 0, 0, 0, NULL, $2) ON CONFLICT (lane) DO NOTHING";
+// The condition on work is written as in the index `lanes_with_work`, so that idle lanes and
+// those with a living owner are never visited.
+const CLAIM: &str = "UPDATE lanes SET owner = $1, owned_until = $2, epoch = epoch + 1
+    WHERE lane IN (
+        SELECT lane FROM lanes WHERE active + pending > 0 AND owned_until < $3
+        ORDER BY owned_until LIMIT $4
+    )
+    RETURNING lane, seq, epoch, active, owner, owned_until,
+        (SELECT state FROM lane_states AS s WHERE s.lane = lanes.lane) AS state";
+const CLAIM_ONE: &str = "UPDATE lanes SET owner = $1, owned_until = $2, epoch = epoch + 1
+    WHERE lane = $4 AND owned_until < $3
+    RETURNING lane, seq, epoch, active, owner, owned_until,
+        (SELECT state FROM lane_states AS s WHERE s.lane = lanes.lane) AS state";
+const RENEW: &str = "UPDATE lanes SET owned_until = $2 WHERE owner = $1 AND owned_until >= $3
+    RETURNING lane";
+const RELEASE: &str = "UPDATE lanes SET owner = NULL, owned_until = $2 WHERE owner = $1";
+const GET: &str = "SELECT lanes.lane, seq, epoch, active, owner, owned_until, state
+    FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane WHERE lanes.lane = $1";
+const ALL: &str = "SELECT lanes.lane, seq, epoch, active, owner, owned_until, state
+    FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane ORDER BY lanes.lane";
+
+/// Creates the lane where it is new.
+pub(super) async fn create(db: &mut SqliteConnection, lane: &str) -> Result<(), Fault> {
+    sqlx::query(CREATE)
+        .bind(lane)
+        .bind(NOBODY)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A claim of any lanes with work.
+pub(super) struct Claim {
+    owner: String,
+    until: i64,
+    now: i64,
+    limit: u32,
+}
+
+impl Claim {
+    pub(super) fn new(owner: &str, until: Timestamp, now: Timestamp, limit: u32) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            until: micros(until),
+            now: micros(now),
+            limit,
+        }
+    }
+}
+
+impl Write for Claim {
+    type Answer = Vec<LaneRow>;
+    const WHAT: &'static str = "the claim of lanes";
+    const SINGLE: bool = true;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<LaneRow>, Fault> {
+        let rows = sqlx::query(CLAIM)
+            .bind(&self.owner)
+            .bind(self.until)
+            .bind(self.now)
+            .bind(i64::from(self.limit))
+            .fetch_all(db)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+/// A claim of one lane.
+pub(super) struct ClaimOne {
+    lane: String,
+    owner: String,
+    until: i64,
+    now: i64,
+}
+
+impl ClaimOne {
+    pub(super) fn new(lane: &LaneId, owner: &str, until: Timestamp, now: Timestamp) -> Self {
+        Self {
+            lane: lane.to_string(),
+            owner: owner.to_owned(),
+            until: micros(until),
+            now: micros(now),
+        }
+    }
+}
+
+impl Write for ClaimOne {
+    type Answer = Option<LaneRow>;
+    const WHAT: &'static str = "the claim of a lane";
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Option<LaneRow>, Fault> {
+        create(db, &self.lane).await?;
+        let row = sqlx::query(CLAIM_ONE)
+            .bind(&self.owner)
+            .bind(self.until)
+            .bind(self.now)
+            .bind(&self.lane)
+            .fetch_optional(db)
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+}
+
+/// Longer life for an owner's claims that have not run out.
+pub(super) struct Renew {
+    owner: String,
+    until: i64,
+    now: i64,
+}
+
+impl Renew {
+    pub(super) fn new(owner: &str, until: Timestamp, now: Timestamp) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            until: micros(until),
+            now: micros(now),
+        }
+    }
+}
+
+impl Write for Renew {
+    type Answer = Vec<LaneId>;
+    const WHAT: &'static str = "the renewal of claims";
+    const SINGLE: bool = true;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<LaneId>, Fault> {
+        let rows = sqlx::query(RENEW)
+            .bind(&self.owner)
+            .bind(self.until)
+            .bind(self.now)
+            .fetch_all(db)
+            .await?;
+        rows.iter().map(|row| row.id("lane")).collect()
+    }
+}
+
+/// The end of all claims of an owner.
+pub(super) struct Release(pub(super) String);
+
+impl Write for Release {
+    type Answer = ();
+    const WHAT: &'static str = "the return of claims";
+    const SINGLE: bool = true;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
+        sqlx::query(RELEASE)
+            .bind(&self.0)
+            .bind(NOBODY)
+            .execute(db)
+            .await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn get(db: &SqlitePool, lane: &str) -> Result<Option<LaneRow>, Fault> {
+    let row = sqlx::query(GET).bind(lane).fetch_optional(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn all(db: &SqlitePool) -> Result<Vec<LaneRow>, Fault> {
+    let rows = sqlx::query(ALL).fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<LaneRow, Fault> {
+    let owner = row.maybe_text("owner")?;
+    let owned_until = match &owner {
+        Some(_) => row.maybe_time("owned_until")?,
+        None => None,
+    };
+    Ok(LaneRow {
+        lane: row.id("lane")?,
+        seq: row.count("seq")?,
+        epoch: row.count("epoch")?,
+        owner,
+        owned_until,
+        state: row.maybe_json("state")?,
+        active: row.integer("active")? != 0,
+    })
+}

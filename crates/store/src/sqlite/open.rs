@@ -1,0 +1,169 @@
+//! Opening a database, and refusing one that cannot be trusted.
+//!
+//! Beside the database lies a marker, `<path>.created`, written once the first schema stands.
+//! It tells "new here" from "lost here": a database that is missing or empty while its marker
+//! is there is damage, never a fresh start. Whoever has the store open holds a shared lock on
+//! the marker, so that a restore cannot replace a database in use.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use super::fault::{Fault, Place};
+use super::writer::Writer;
+use super::{SqliteOptions, SqliteStore, migrate};
+use crate::{Result, StoreError};
+
+const WHAT: &str = "the opening of the store";
+/// Findings that a check lists at most.
+const FINDINGS: usize = 20;
+const MARKER: &str = "An Airboss store was created beside this file. It stays here so that a lost database is noticed\ninstead of being replaced by an empty one. Remove it only to start empty on purpose.\n";
+
+/// Opens the store; see [`SqliteStore::open`].
+pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteStore> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let place = Place::new(path);
+    let io = |error| place.explain_io(WHAT, error);
+
+    let mut in_use = lock(&place)?;
+    let is_new = find(&place, in_use.is_some())?;
+    let connect = connect_options(place.path(), options);
+    let mut db = connect
+        .clone()
+        .create_if_missing(is_new)
+        .connect()
+        .await
+        .map_err(|error| place.explain(WHAT, error.into()))?;
+    if !is_new {
+        check(&mut db, &place, options).await?;
+    }
+    migrate::run(&mut db)
+        .await
+        .map_err(|fault| place.explain(WHAT, fault))?;
+    if in_use.is_none() {
+        write_marker(&marker(&place)).map_err(io)?;
+        in_use = lock(&place)?;
+    }
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_lazy_with(connect.clone().read_only(true));
+    Ok(SqliteStore {
+        writer: Writer::start(db, connect, place.clone()),
+        readers,
+        place,
+        _in_use: in_use,
+    })
+}
+
+/// How every connection is made. `FULL` flushes each commit; in WAL mode that is one flush.
+fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(options.busy_timeout)
+        // After a burst the log file is cut back to this many bytes.
+        .pragma("journal_size_limit", "67108864")
+        .disable_statement_logging();
+    match options.max_bytes {
+        // 4,096 bytes is SQLite's page size, which no option here changes.
+        Some(bytes) => connect.pragma("max_page_count", (bytes / 4096).max(1).to_string()),
+        None => connect,
+    }
+}
+
+pub(super) fn marker(place: &Place) -> PathBuf {
+    place.beside(".created")
+}
+
+/// The lock that says "in use". None where no store was created here yet.
+fn lock(place: &Place) -> Result<Option<File>> {
+    let file = match File::open(marker(place)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(place.explain_io(WHAT, error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable {
+            what: WHAT,
+            source: "it is being restored at this moment; start again when that is done".into(),
+        }),
+        Err(TryLockError::Error(error)) => Err(place.explain_io(WHAT, error)),
+    }
+}
+
+/// Whether the database is to be made. An error where one was here and is gone.
+fn find(place: &Place, was_created: bool) -> Result<bool> {
+    let length = match fs::metadata(place.path()) {
+        Ok(file) => Some(file.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(place.explain_io(WHAT, error)),
+    };
+    match length {
+        None if was_created => {
+            Err(place.corrupt("the file is missing, though a store was created here"))
+        }
+        Some(0) if was_created => {
+            Err(place.corrupt("the file is empty, though a store was created here"))
+        }
+        None | Some(0) => Ok(true),
+        Some(_) => Ok(false),
+    }
+}
+
+/// Refuses an existing database that is not ours, too new, or damaged.
+async fn check(db: &mut SqliteConnection, place: &Place, options: &SqliteOptions) -> Result<()> {
+    let explain = |fault| place.explain(WHAT, fault);
+    let newest = migrate::newest(db).await.map_err(explain)?;
+    if newest.is_none() {
+        return Err(place.corrupt("it holds no tables of Airboss"));
+    }
+    migrate::check(newest, place)?;
+    let size = fs::metadata(place.path()).map_or(0, |file| file.len());
+    // Reading the schema above has already checked the header and the file's length.
+    if size < options.check_below_bytes {
+        let findings = quick_check(db).await.map_err(explain)?;
+        if !findings.is_empty() {
+            return Err(place.corrupt(findings.join("; ")));
+        }
+    }
+    Ok(())
+}
+
+async fn quick_check(db: &mut SqliteConnection) -> Result<Vec<String>, Fault> {
+    let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(20)")
+        .fetch_all(db)
+        .await?;
+    Ok(only_findings(findings))
+}
+
+/// What a check found; SQLite says "ok" where it found nothing.
+pub(super) fn only_findings(mut findings: Vec<String>) -> Vec<String> {
+    findings.retain(|finding| finding != "ok");
+    findings.truncate(FINDINGS);
+    findings
+}
+
+/// Writes the marker so that it survives a crash of the machine.
+pub(super) fn write_marker(path: &Path) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(MARKER.as_bytes())?;
+    file.sync_all()?;
+    sync_folder_of(path)
+}
+
+/// Makes names in the file's folder survive a crash of the machine.
+pub(super) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,113 @@
+//! Releases: versions pinned to digests, and the numbers of rollouts.
+
+use airboss_model::{Digest, ReleaseId, RolloutId, ServiceName};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::codec::{Columns as _, micros};
+use super::fault::Fault;
+use super::writer::Write;
+use crate::{ReleaseRow, StoreError};
+
+const CREATE: &str =
+    "INSERT INTO releases (id, service, digest, manifest_hash, created_by, at)
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
+const GET: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases WHERE id = $1";
+const OF_SERVICE: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases
+    WHERE service = $1 ORDER BY number DESC LIMIT $2";
+const NEXT_ROLLOUT: &str = "INSERT INTO rollout_numbers (service, last) VALUES ($1, 1)
+    ON CONFLICT (service) DO UPDATE SET last = last + 1 RETURNING last";
+
+pub(super) struct Create {
+    id: ReleaseId,
+    digest: Digest,
+    manifest_hash: String,
+    created_by: String,
+    at: i64,
+}
+
+impl Create {
+    pub(super) fn new(row: &ReleaseRow) -> Self {
+        Self {
+            id: row.id.clone(),
+            digest: row.digest,
+            manifest_hash: row.manifest_hash.to_string(),
+            created_by: row.created_by.clone(),
+            at: micros(row.at),
+        }
+    }
+}
+
+impl Write for Create {
+    type Answer = ReleaseRow;
+    const WHAT: &'static str = "the creation of a release";
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<ReleaseRow, Fault> {
+        sqlx::query(CREATE)
+            .bind(self.id.as_str())
+            .bind(self.id.service().as_str())
+            .bind(self.digest.to_string())
+            .bind(&self.manifest_hash)
+            .bind(&self.created_by)
+            .bind(self.at)
+            .execute(&mut *db)
+            .await?;
+        let kept = sqlx::query(GET)
+            .bind(self.id.as_str())
+            .fetch_one(db)
+            .await?;
+        let kept = read(&kept)?;
+        if kept.digest == self.digest {
+            return Ok(kept);
+        }
+        Err(Fault::Refused(StoreError::VersionPinned {
+            release: self.id.clone(),
+            existing: kept.digest,
+            offered: self.digest,
+        }))
+    }
+}
+
+pub(super) struct NextRollout(pub(super) ServiceName);
+
+impl Write for NextRollout {
+    type Answer = RolloutId;
+    const WHAT: &'static str = "the numbering of a rollout";
+    const SINGLE: bool = true;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<RolloutId, Fault> {
+        let row = sqlx::query(NEXT_ROLLOUT)
+            .bind(self.0.as_str())
+            .fetch_one(db)
+            .await?;
+        Ok(RolloutId::new(&self.0, row.count("last")?))
+    }
+}
+
+pub(super) async fn get(db: &SqlitePool, id: &str) -> Result<Option<ReleaseRow>, Fault> {
+    let row = sqlx::query(GET).bind(id).fetch_optional(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn of_service(
+    db: &SqlitePool,
+    service: &str,
+    limit: i64,
+) -> Result<Vec<ReleaseRow>, Fault> {
+    let rows = sqlx::query(OF_SERVICE)
+        .bind(service)
+        .bind(limit)
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<ReleaseRow, Fault> {
+    Ok(ReleaseRow {
+        id: row.id("id")?,
+        digest: row.id("digest")?,
+        manifest_hash: row.id("manifest_hash")?,
+        created_by: row.text("created_by")?,
+        at: row.time("at")?,
+    })
+}

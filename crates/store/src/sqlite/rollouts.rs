@@ -1,0 +1,136 @@
+//! Rollouts as readers see them.
+
+use airboss_model::LaneId;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+
+use super::codec::{Columns as _, micros};
+use super::fault::Fault;
+use crate::{RolloutFilter, RolloutRow};
+
+const UPSERT: &str = "INSERT INTO rollouts (id, lane, service, environment, release, digest, phase,
+        outcome, reason, created_by, created_at, updated_at, ended_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    ON CONFLICT (id) DO UPDATE SET lane = excluded.lane, service = excluded.service,
+        environment = excluded.environment, release = excluded.release, digest = excluded.digest,
+        phase = excluded.phase, outcome = excluded.outcome, reason = excluded.reason,
+        created_by = excluded.created_by, created_at = excluded.created_at,
+        updated_at = excluded.updated_at, ended_at = excluded.ended_at";
+const GET: &str = "SELECT id, lane, release, digest, phase, outcome, reason, created_by, created_at,
+    updated_at, ended_at FROM rollouts WHERE id = $1";
+const LIST: &str = "SELECT id, lane, release, digest, phase, outcome, reason, created_by,
+    created_at, updated_at, ended_at FROM rollouts WHERE TRUE";
+
+/// A rollout's row with its texts made.
+pub(super) struct Prepared {
+    id: String,
+    lane: LaneId,
+    release: String,
+    digest: String,
+    phase: String,
+    outcome: Option<String>,
+    reason: String,
+    created_by: String,
+    created_at: i64,
+    updated_at: i64,
+    ended_at: Option<i64>,
+}
+
+impl Prepared {
+    pub(super) fn new(row: &RolloutRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            lane: row.lane.clone(),
+            release: row.release.to_string(),
+            digest: row.digest.to_string(),
+            phase: row.phase.clone(),
+            outcome: row.outcome.clone(),
+            reason: row.reason.clone(),
+            created_by: row.created_by.clone(),
+            created_at: micros(row.created_at),
+            updated_at: micros(row.updated_at),
+            ended_at: row.ended_at.map(micros),
+        }
+    }
+
+    /// Inserts the row, or replaces the one that is there; its place in the order stays.
+    pub(super) async fn upsert(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
+        sqlx::query(UPSERT)
+            .bind(&self.id)
+            .bind(self.lane.as_str())
+            .bind(self.lane.service().as_str())
+            .bind(self.lane.environment().as_str())
+            .bind(&self.release)
+            .bind(&self.digest)
+            .bind(&self.phase)
+            .bind(&self.outcome)
+            .bind(&self.reason)
+            .bind(&self.created_by)
+            .bind(self.created_at)
+            .bind(self.updated_at)
+            .bind(self.ended_at)
+            .execute(db)
+            .await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn get(db: &SqlitePool, id: &str) -> Result<Option<RolloutRow>, Fault> {
+    let row = sqlx::query(GET).bind(id).fetch_optional(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Newest first. Each combination has an index that gives the order, so a page costs the same
+/// however many rollouts there are.
+pub(super) async fn list(
+    db: &SqlitePool,
+    filter: &RolloutFilter,
+    limit: i64,
+) -> Result<Vec<RolloutRow>, Fault> {
+    let mut query = QueryBuilder::<Sqlite>::new(LIST);
+    match (&filter.service, &filter.environment) {
+        (Some(service), Some(environment)) => {
+            let lane = LaneId::new(service, environment);
+            query.push(" AND lane = ").push_bind(lane.to_string());
+        }
+        (Some(service), None) => {
+            query.push(" AND service = ").push_bind(service.to_string());
+        }
+        (None, Some(environment)) => {
+            query
+                .push(" AND environment = ")
+                .push_bind(environment.to_string());
+        }
+        (None, None) => {}
+    }
+    match filter.ended {
+        Some(true) => query.push(" AND outcome IS NOT NULL"),
+        Some(false) => query.push(" AND outcome IS NULL"),
+        None => &mut query,
+    };
+    if let Some(before) = &filter.before {
+        query
+            .push(" AND number < (SELECT number FROM rollouts WHERE id = ")
+            .push_bind(before.to_string())
+            .push(")");
+    }
+    query.push(" ORDER BY number DESC LIMIT ").push_bind(limit);
+    let rows = query.build().fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<RolloutRow, Fault> {
+    Ok(RolloutRow {
+        id: row.id("id")?,
+        lane: row.id("lane")?,
+        release: row.id("release")?,
+        digest: row.id("digest")?,
+        phase: row.text("phase")?,
+        outcome: row.maybe_text("outcome")?,
+        reason: row.text("reason")?,
+        created_by: row.text("created_by")?,
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+        ended_at: row.maybe_time("ended_at")?,
+    })
+}

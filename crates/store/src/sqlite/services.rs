@@ -1,0 +1,79 @@
+//! Services: every manifest text that was ever in force.
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::codec::{Columns as _, micros};
+use super::fault::Fault;
+use super::writer::Write;
+use crate::ServiceRow;
+
+/// Adds a version unless the newest one has the same text.
+const PUT: &str = "INSERT INTO services (name, version, text, manifest, hash, at)
+    SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4, $5 FROM services WHERE name = $1
+    HAVING NOT EXISTS (
+        SELECT 1 FROM services WHERE name = $1 AND hash = $4
+        AND version = (SELECT max(version) FROM services WHERE name = $1)
+    )";
+const NEWEST: &str = "SELECT name, text, manifest, hash, at FROM services
+    WHERE name = $1 ORDER BY version DESC LIMIT 1";
+const ALL: &str = "SELECT name, text, manifest, hash, at FROM services AS s
+    WHERE version = (SELECT max(version) FROM services WHERE name = s.name) ORDER BY name";
+
+pub(super) struct Put {
+    name: String,
+    text: String,
+    manifest: String,
+    hash: String,
+    at: i64,
+}
+
+impl Put {
+    pub(super) fn new(row: &ServiceRow) -> Self {
+        Self {
+            name: row.name.to_string(),
+            text: row.text.clone(),
+            manifest: row.manifest.to_string(),
+            hash: row.hash.to_string(),
+            at: micros(row.at),
+        }
+    }
+}
+
+impl Write for Put {
+    type Answer = ();
+    const WHAT: &'static str = "the keeping of a service's manifest";
+    const SINGLE: bool = true;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
+        sqlx::query(PUT)
+            .bind(&self.name)
+            .bind(&self.text)
+            .bind(&self.manifest)
+            .bind(&self.hash)
+            .bind(self.at)
+            .execute(db)
+            .await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn newest(db: &SqlitePool, name: &str) -> Result<Option<ServiceRow>, Fault> {
+    let row = sqlx::query(NEWEST).bind(name).fetch_optional(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn all(db: &SqlitePool) -> Result<Vec<ServiceRow>, Fault> {
+    let rows = sqlx::query(ALL).fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<ServiceRow, Fault> {
+    Ok(ServiceRow {
+        name: row.id("name")?,
+        text: row.text("text")?,
+        manifest: row.json("manifest")?,
+        hash: row.id("hash")?,
+        at: row.time("at")?,
+    })
+}

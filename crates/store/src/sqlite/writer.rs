@@ -1,0 +1,261 @@
+//! The one writer. Operations that wait at the same moment share one transaction and so one
+//! flush to disk; each is told its result after the flush.
+//!
+//! Every operation runs inside a savepoint of its own, so one that is refused takes nothing of
+//! the others with it. Where the shared transaction itself fails (a full disk, say), each
+//! operation is tried once more alone, so that one that is too large does not fail the rest.
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::{mpsc, oneshot};
+
+use super::fault::{Broken, Fault, Place};
+use crate::{Result, StoreError};
+
+/// Operations that may wait; further callers wait until there is room.
+const QUEUE: usize = 1024;
+/// Operations that share one transaction at most, which bounds how long the first one waits.
+const BATCH: usize = 256;
+
+/// One write. It may be applied twice, so it keeps its values.
+pub(super) trait Write: Send + Sync + 'static {
+    /// What the caller gets.
+    type Answer: Send + 'static;
+    /// What it is, for messages: "the database did not do …".
+    const WHAT: &'static str;
+    /// Whether it changes the database by at most one statement and never refuses after it; it
+    /// needs no savepoint then.
+    const SINGLE: bool = false;
+
+    /// Does it, inside the writer's transaction.
+    fn apply(
+        &self,
+        db: &mut SqliteConnection,
+    ) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
+}
+
+/// A [`Write`] with someone who waits for it.
+#[async_trait]
+trait Job: Send {
+    fn is_single(&self) -> bool;
+    /// Applies it and keeps its answer. `Ok(false)` where it was refused.
+    async fn apply(&mut self, db: &mut SqliteConnection) -> Result<bool, Broken>;
+    /// Tells the answer, or why the transaction failed.
+    fn tell(self: Box<Self>, place: &Place, committed: Result<(), &Broken>);
+}
+
+struct Waiting<W: Write> {
+    write: W,
+    answer: Option<Result<W::Answer>>,
+    caller: oneshot::Sender<Result<W::Answer>>,
+}
+
+#[async_trait]
+impl<W: Write> Job for Waiting<W> {
+    fn is_single(&self) -> bool {
+        W::SINGLE
+    }
+
+    async fn apply(&mut self, db: &mut SqliteConnection) -> Result<bool, Broken> {
+        let answer = match self.write.apply(db).await {
+            Ok(answer) => Ok(answer),
+            Err(Fault::Refused(error)) => Err(error),
+            Err(Fault::Broken(broken)) if broken.is_constraint() => Err(StoreError::Conflict {
+                what: W::WHAT,
+                detail: broken.to_string(),
+            }),
+            Err(Fault::Broken(broken)) => return Err(broken),
+        };
+        let kept = answer.is_ok();
+        self.answer = Some(answer);
+        Ok(kept)
+    }
+
+    fn tell(self: Box<Self>, place: &Place, committed: Result<(), &Broken>) {
+        let answer = match (committed, self.answer) {
+            (Ok(()), Some(answer)) => answer,
+            (Ok(()), None) => Err(gone(W::WHAT)),
+            (Err(broken), _) => Err(place.explain_broken(W::WHAT, broken)),
+        };
+        // A caller that went away meanwhile does not want to know.
+        let _ = self.caller.send(answer);
+    }
+}
+
+enum Message {
+    Write(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the writer.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+impl Writer {
+    /// Starts the writer on a connection; `options` serve to connect again after a failure.
+    pub(super) fn start(db: SqliteConnection, options: SqliteConnectOptions, place: Place) -> Self {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let desk = Desk {
+            db: Some(db),
+            options,
+            place,
+        };
+        tokio::spawn(desk.work(messages));
+        Self { queue }
+    }
+
+    /// Does one write and waits until it is on disk. Once it is queued it happens even where
+    /// the caller stops waiting.
+    pub(super) async fn run<W: Write>(&self, write: W) -> Result<W::Answer> {
+        let (caller, answer) = oneshot::channel();
+        let job = Waiting {
+            write,
+            answer: None,
+            caller,
+        };
+        self.queue
+            .send(Message::Write(Box::new(job)))
+            .await
+            .map_err(|_| gone(W::WHAT))?;
+        answer.await.map_err(|_| gone(W::WHAT))?
+    }
+
+    /// Ends the writer after everything that is queued.
+    pub(super) async fn close(&self) {
+        let (done, ended) = oneshot::channel();
+        // An error means that it has ended already.
+        if self.queue.send(Message::Close(done)).await.is_ok() {
+            let _ = ended.await;
+        }
+    }
+}
+
+fn gone(what: &'static str) -> StoreError {
+    StoreError::Unavailable {
+        what,
+        source: "the store was closed".into(),
+    }
+}
+
+/// How far a transaction came before it failed.
+enum Failed {
+    /// It did not start, so no operation of it is to blame.
+    AtBegin(Broken),
+    /// An operation or the flush failed; everything is undone.
+    Later(Broken),
+}
+
+struct Desk {
+    db: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
+    place: Place,
+}
+
+impl Desk {
+    async fn work(mut self, mut queue: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(BATCH);
+        let mut closing = Vec::new();
+        while queue.recv_many(&mut messages, BATCH).await > 0 {
+            let mut batch = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    Message::Write(job) => batch.push(job),
+                    Message::Close(done) => {
+                        queue.close();
+                        closing.push(done);
+                    }
+                }
+            }
+            if !batch.is_empty() {
+                self.run(batch).await;
+            }
+        }
+        if let Some(db) = self.db.take()
+            && let Err(error) = db.close().await
+        {
+            tracing::warn!(%error, "the database connection did not close cleanly");
+        }
+        for done in closing {
+            let _ = done.send(());
+        }
+    }
+
+    async fn run(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        let failed = match self.attempt(&mut batch).await {
+            Ok(()) => {
+                for job in batch {
+                    job.tell(&self.place, Ok(()));
+                }
+                return;
+            }
+            Err(failed) => failed,
+        };
+        match failed {
+            Failed::Later(broken) if batch.len() > 1 => {
+                tracing::warn!(%broken, operations = batch.len(), "a shared transaction failed; trying its operations one by one");
+                for job in batch {
+                    let mut alone = [job];
+                    let result = self.attempt(&mut alone).await;
+                    let [job] = alone;
+                    match result {
+                        Ok(()) => job.tell(&self.place, Ok(())),
+                        Err(Failed::AtBegin(broken) | Failed::Later(broken)) => {
+                            job.tell(&self.place, Err(&broken));
+                        }
+                    }
+                }
+            }
+            Failed::AtBegin(broken) | Failed::Later(broken) => {
+                for job in batch {
+                    job.tell(&self.place, Err(&broken));
+                }
+            }
+        }
+    }
+
+    /// One transaction over all jobs. On an error nothing of it was written.
+    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+        let db = match &mut self.db {
+            Some(db) => db,
+            none => {
+                let db = self.options.connect().await;
+                none.insert(db.map_err(|error| Failed::AtBegin(Broken::Sql(error.into())))?)
+            }
+        };
+        if let Err(broken) = statement(db, "BEGIN IMMEDIATE").await {
+            // The connection may be beyond help; the next transaction has a new one.
+            self.db = None;
+            return Err(Failed::AtBegin(broken));
+        }
+        let done = transact(db, jobs).await;
+        if done.is_err() {
+            // SQLite may have rolled back by itself, then this says so and changes nothing.
+            let _ = statement(db, "ROLLBACK").await;
+        }
+        done.map_err(Failed::Later)
+    }
+}
+
+async fn transact(db: &mut SqliteConnection, jobs: &mut [Box<dyn Job>]) -> Result<(), Broken> {
+    for job in jobs {
+        if job.is_single() {
+            job.apply(db).await?;
+            continue;
+        }
+        statement(db, "SAVEPOINT operation").await?;
+        if !job.apply(db).await? {
+            statement(db, "ROLLBACK TO operation").await?;
+        }
+        statement(db, "RELEASE operation").await?;
+    }
+    statement(db, "COMMIT").await
+}
+
+async fn statement(db: &mut SqliteConnection, sql: &'static str) -> Result<(), Broken> {
+    match sqlx::query(sql).execute(db).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Broken::Sql(error.into())),
+    }
+}
