@@ -1,1 +1,304 @@
-//! Claim, decide, commit, perform: the engine on a store and targets.
+//! The engine at work: claim, decide, commit, perform.
+//!
+//! * **Is for**: one loop a lane ([`lane`]) that feeds the engine with commands, reports,
+//!   verdicts and timers; the agents' meeting point ([`hub`]); claims and their renewal.
+//! * **Must never**: hold a lock or a transaction across I/O, act before the commit, or keep
+//!   anything in memory that a crash may not take.
+//! * **Start reading** at [`Runtime::submit`], the way of a command; then `turn`, the
+//!   one transaction of every decision.
+
+pub mod clock;
+pub mod hub;
+mod judging;
+pub mod lane;
+mod project;
+mod turn;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use airboss_engine::{Answer, Input};
+use airboss_model::LaneId;
+use airboss_model::time::after;
+use airboss_store::{InboxEntry, LaneRow, NewInboxEntry, Store, StoreError};
+use tokio::sync::{Notify, oneshot, watch};
+
+pub use clock::Clock;
+pub use hub::{Hub, HubError, LaneTraffic};
+pub use lane::Snapshot;
+
+use crate::lane::{LaneHandle, Listener};
+use crate::turn::Held;
+
+/// How long a claim lasts without a renewal.
+pub const CLAIM: Duration = Duration::from_secs(9);
+
+/// Most lanes taken over in one round.
+const CLAIM_AT_ONCE: u32 = 1_000;
+
+/// How long a command waits for its decision before the caller is told that it goes on without.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a command has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// It was not accepted.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is accepted and will be decided; the answer is not there yet.
+    #[error(
+        "the command is accepted and not decided after {0:?}; it will be carried out. Follow it with `airboss status`"
+    )]
+    Undecided(Duration),
+}
+
+/// The controller: every lane that this process owns, at work.
+pub struct Runtime {
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    clock: Clock,
+    owner: String,
+    shared: Arc<Shared>,
+}
+
+/// What lanes and callers share. Locks are held for a map operation only.
+struct Shared {
+    lanes: Mutex<HashMap<LaneId, LaneHandle>>,
+    waiting: Mutex<HashMap<String, Vec<oneshot::Sender<Answer>>>>,
+    last_event: watch::Sender<u64>,
+    look: Notify,
+}
+
+impl Listener for Shared {
+    fn answered(&self, entry: &InboxEntry, answer: &Answer) {
+        for waiting in lock(&self.waiting).remove(&entry.key).unwrap_or_default() {
+            // A caller that went away does not need the answer.
+            let _ = waiting.send(answer.clone());
+        }
+    }
+    fn happened(&self, last_event: u64) {
+        self.last_event.send_if_modified(|last| {
+            let newer = last_event > *last;
+            *last = last_event.max(*last);
+            newer
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while holding the lock leaves a whole map behind.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Runtime {
+    /// Starts to claim lanes and to work on them. `owner` differs for each process.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        hub: Arc<Hub>,
+        clock: Clock,
+        owner: String,
+    ) -> Result<Arc<Self>, StoreError> {
+        let last_event = store.last_event().await?;
+        let runtime = Arc::new(Self {
+            store,
+            hub,
+            clock,
+            owner,
+            shared: Arc::new(Shared {
+                lanes: Mutex::default(),
+                waiting: Mutex::default(),
+                last_event: watch::Sender::new(last_event),
+                look: Notify::new(),
+            }),
+        });
+        runtime.claim_lanes().await?;
+        tokio::spawn(Arc::clone(&runtime).keep());
+        Ok(runtime)
+    }
+
+    /// Claims what needs an owner and renews what is owned, until the process ends.
+    async fn keep(self: Arc<Self>) {
+        let mut failures = 0;
+        let mut drifted = false;
+        loop {
+            let pause = if failures == 0 {
+                CLAIM / 3
+            } else {
+                turn::backoff(failures)
+            };
+            tokio::select! {
+                () = self.shared.look.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            match self.renew_and_claim().await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    tracing::error!(%error, "the store does not answer; claims are not renewed");
+                }
+            }
+            match self.clock.drift() {
+                Some(apart) if !drifted => {
+                    drifted = true;
+                    tracing::warn!(
+                        ?apart,
+                        "the system's clock jumped; durations are not affected, times are printed by the clock of the start"
+                    );
+                }
+                Some(_) => {}
+                None => drifted = false,
+            }
+        }
+    }
+
+    async fn renew_and_claim(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let owned = self
+            .store
+            .renew(&self.owner, after(now, CLAIM), now)
+            .await?;
+        lock(&self.shared.lanes).retain(|lane, handle| {
+            let keep = owned.contains(lane) && !handle.task.is_finished();
+            if !keep {
+                handle.task.abort();
+            }
+            keep
+        });
+        self.claim_lanes().await
+    }
+
+    async fn claim_lanes(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for row in self
+            .store
+            .claim(&self.owner, after(now, CLAIM), now, CLAIM_AT_ONCE)
+            .await?
+        {
+            self.take_over(row).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_over(&self, row: LaneRow) -> Result<(), StoreError> {
+        let id = row.lane.clone();
+        let held = Held::take_over(row, Arc::clone(&self.store), Arc::clone(&self.hub)).await?;
+        let listener = Arc::clone(&self.shared) as Arc<dyn Listener>;
+        let handle = lane::spawn(held, self.clock.clone(), listener);
+        if let Some(old) = lock(&self.shared.lanes).insert(id, handle) {
+            old.task.abort();
+        }
+        Ok(())
+    }
+
+    /// Accepts a command durably and waits for the engine's answer. The same `key` again is the
+    /// same command: it is carried out once and answered alike.
+    pub async fn submit(
+        &self,
+        lane: LaneId,
+        key: String,
+        input: Input,
+    ) -> Result<Answer, SubmitError> {
+        let (send, answer) = oneshot::channel();
+        lock(&self.shared.waiting)
+            .entry(key.clone())
+            .or_default()
+            .push(send);
+        let body = serde_json::to_value(&input).map_err(|error| StoreError::Unavailable {
+            what: "write a command",
+            source: Box::new(error),
+        })?;
+        let entry = NewInboxEntry {
+            lane: lane.clone(),
+            key: key.clone(),
+            body,
+            at: self.clock.now(),
+        };
+        let entry = self.store.enqueue(&entry).await?;
+        if let Some(answer) = entry.answer {
+            lock(&self.shared.waiting).remove(&key);
+            return answered(answer);
+        }
+        let woken = lock(&self.shared.lanes)
+            .get(&lane)
+            .map(|handle| handle.wake.notify_one());
+        if woken.is_none() {
+            self.shared.look.notify_one();
+        }
+        if let Ok(Ok(answer)) = tokio::time::timeout(ANSWER_WITHIN, answer).await {
+            return Ok(answer);
+        }
+        lock(&self.shared.waiting).remove(&key);
+        // Another controller may have decided it.
+        match self
+            .store
+            .inbox_entry(&key)
+            .await?
+            .and_then(|entry| entry.answer)
+        {
+            Some(answer) => answered(answer),
+            None => Err(SubmitError::Undecided(ANSWER_WITHIN)),
+        }
+    }
+
+    /// What readers see of a lane. None where this process does not own it.
+    pub fn snapshot(&self, lane: &LaneId) -> Option<Arc<Snapshot>> {
+        lock(&self.shared.lanes)
+            .get(lane)
+            .map(|handle| handle.snapshot.borrow().clone())
+    }
+
+    /// Follows what readers see of a lane.
+    pub fn follow(&self, lane: &LaneId) -> Option<watch::Receiver<Arc<Snapshot>>> {
+        lock(&self.shared.lanes)
+            .get(lane)
+            .map(|handle| handle.snapshot.clone())
+    }
+
+    /// Every lane that this process owns, by name.
+    pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
+        let mut all: Vec<_> = lock(&self.shared.lanes)
+            .values()
+            .map(|handle| handle.snapshot.borrow().clone())
+            .collect();
+        all.sort_by(|a, b| a.id().cmp(b.id()));
+        all
+    }
+
+    /// Follows the number of the newest event.
+    pub fn events(&self) -> watch::Receiver<u64> {
+        self.shared.last_event.subscribe()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The agents' meeting point.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Stops all work and gives the lanes back, so that another controller can go on at once.
+    pub async fn stop(&self) -> Result<(), StoreError> {
+        for (_, handle) in lock(&self.shared.lanes).drain() {
+            handle.task.abort();
+        }
+        self.store.release_claims(&self.owner).await
+    }
+}
+
+fn answered(answer: serde_json::Value) -> Result<Answer, SubmitError> {
+    serde_json::from_value(answer).map_err(|error| {
+        SubmitError::Store(StoreError::Unavailable {
+            what: "read an answer",
+            source: Box::new(error),
+        })
+    })
+}

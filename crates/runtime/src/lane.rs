@@ -1,0 +1,279 @@
+//! A lane at work: everything that can happen to it comes through one loop, one at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airboss_engine::{Answer, Input, Lane, Seen, next_deadline};
+use airboss_judge::Assessment;
+use airboss_model::target::Observed;
+use airboss_model::time::since;
+use airboss_model::traffic::Counts;
+use airboss_model::{ArmId, LaneId, Timestamp};
+use airboss_store::{InboxEntry, StoreError};
+use airboss_telemetry::Recent;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::clock::Clock;
+use crate::judging::Judging;
+use crate::turn::{Held, Turned, backoff};
+
+/// How long an agent may be silent before its lanes are told.
+pub const AGENT_LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// A lane as readers see it, made anew after every change and every second.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The committed state.
+    pub lane: Lane,
+    /// The target's newest report, whole.
+    pub observed: Option<Arc<Observed>>,
+    /// What the judge said last about the rollout in progress.
+    pub assessment: Option<Arc<Assessment>>,
+    /// The last ten seconds of traffic.
+    pub recent: Recent,
+}
+
+/// Reaches a lane's loop from outside.
+pub(crate) struct LaneHandle {
+    /// Wakes it to look into its inbox.
+    pub(crate) wake: Arc<Notify>,
+    /// What readers see.
+    pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) task: tokio::task::JoinHandle<()>,
+}
+
+/// Where a lane's loop reports what it did.
+pub(crate) trait Listener: Send + Sync + 'static {
+    /// A command was decided.
+    fn answered(&self, entry: &InboxEntry, answer: &Answer);
+    /// There are events up to this number.
+    fn happened(&self, last_event: u64);
+}
+
+pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> LaneHandle {
+    let wake = Arc::new(Notify::new());
+    let observed = held.hub().follow(&held.lane.id);
+    let first = Snapshot {
+        at: clock.now(),
+        lane: held.lane.clone(),
+        observed: None,
+        assessment: None,
+        recent: Recent::default(),
+    };
+    let (sender, snapshot) = watch::channel(Arc::new(first));
+    let worker = Worker {
+        held,
+        clock,
+        listener,
+        observed,
+        snapshot: sender,
+        judging: None,
+        recent: Recent::default(),
+        failures: 0,
+    };
+    let task = tokio::spawn(worker.run(Arc::clone(&wake)));
+    // Commands may have been waiting since before the claim.
+    wake.notify_one();
+    LaneHandle {
+        wake,
+        snapshot,
+        task,
+    }
+}
+
+struct Worker {
+    held: Held,
+    clock: Clock,
+    listener: Arc<dyn Listener>,
+    observed: watch::Receiver<Option<Arc<Observed>>>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    judging: Option<Judging>,
+    recent: Recent,
+    failures: u32,
+}
+
+/// What woke the loop.
+enum Woken {
+    Inbox,
+    Observed,
+    Deadline,
+    Second,
+}
+
+impl Worker {
+    async fn run(mut self, wake: Arc<Notify>) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let deadline = next_deadline(&self.held.lane).map(|at| self.clock.instant(at));
+            let woken = tokio::select! {
+                // People first, then what the target says; a rollback never waits for a timer.
+                biased;
+                () = wake.notified() => Woken::Inbox,
+                Ok(()) = self.observed.changed() => Woken::Observed,
+                () = sleep_until(deadline) => Woken::Deadline,
+                _ = second.tick() => Woken::Second,
+            };
+            let done = match woken {
+                Woken::Inbox => self.inbox().await,
+                Woken::Observed => self.observe().await,
+                Woken::Deadline => self.turn(&Input::Clock, None).await.map(drop),
+                Woken::Second => self.second().await,
+            };
+            match done {
+                Ok(()) => self.failures = 0,
+                Err(StoreError::Fenced { .. }) => {
+                    tracing::warn!(lane = %self.held.lane.id, "another controller owns this lane now");
+                    return;
+                }
+                Err(error) => {
+                    self.failures += 1;
+                    tracing::error!(lane = %self.held.lane.id, failures = self.failures, %error, "the store does not answer; the lane holds and tries again");
+                    tokio::time::sleep(backoff(self.failures)).await;
+                    // Whatever was not written is found again: the inbox is durable, the report is
+                    // the target's whole state, and timers follow from the state.
+                    wake.notify_one();
+                    self.observed.mark_changed();
+                }
+            }
+            self.publish();
+        }
+    }
+
+    async fn turn(
+        &mut self,
+        input: &Input,
+        entry: Option<&InboxEntry>,
+    ) -> Result<Turned, StoreError> {
+        let turned = self.held.turn(input, entry, self.clock.now()).await?;
+        if let Some(last) = turned.last_event {
+            self.listener.happened(last);
+        }
+        Ok(turned)
+    }
+
+    async fn inbox(&mut self) -> Result<(), StoreError> {
+        loop {
+            let entries = self.held.store().inbox(&self.held.lane.id, 100).await?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            for entry in entries {
+                let input: Input = match serde_json::from_value(entry.body.clone()) {
+                    Ok(input) => input,
+                    Err(error) => {
+                        return Err(StoreError::Unavailable {
+                            what: "read a command",
+                            source: Box::new(error),
+                        });
+                    }
+                };
+                let turned = self.turn(&input, Some(&entry)).await?;
+                if let Some(answer) = turned.answer {
+                    self.listener.answered(&entry, &answer);
+                }
+            }
+        }
+    }
+
+    async fn observe(&mut self) -> Result<(), StoreError> {
+        let observed = self.observed.borrow_and_update().clone();
+        let Some(observed) = observed else {
+            return Ok(());
+        };
+        let seen = Seen::from(&*observed);
+        self.turn(&Input::Observed { seen }, None).await.map(drop)
+    }
+
+    async fn second(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let hub = Arc::clone(self.held.hub());
+        let last_seen = hub.last_seen();
+        if self.held.lane.target_lost.is_none()
+            && self.held.lane.desired.is_some()
+            && since(last_seen, now) > AGENT_LOST_AFTER
+        {
+            self.turn(&Input::TargetLost { last_seen }, None).await?;
+        }
+        let traffic = hub.take_traffic(&self.held.lane.id);
+        let sums: BTreeMap<ArmId, Counts> = traffic
+            .arms
+            .iter()
+            .map(|(arm, instances)| {
+                let mut sum = Counts::default();
+                instances.values().for_each(|counts| sum.add(counts));
+                (arm.clone(), sum)
+            })
+            .collect();
+        self.recent.push(sums);
+        self.judge(&traffic, now).await?;
+        hub.turned(&self.held.lane.id, now);
+        Ok(())
+    }
+
+    async fn judge(
+        &mut self,
+        traffic: &crate::hub::LaneTraffic,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(rollout) = self
+            .held
+            .lane
+            .active
+            .as_ref()
+            .filter(|rollout| rollout.exposed)
+        else {
+            self.judging = None;
+            return Ok(());
+        };
+        let store = Arc::clone(self.held.store());
+        let judging = match &mut self.judging {
+            Some(judging) if judging.rollout() == rollout.id() => judging,
+            other => other.insert(Judging::resume(rollout, &*store).await?),
+        };
+        if let Some((step, assessment)) = judging
+            .observe(&self.held.lane, traffic, now, &*store)
+            .await?
+        {
+            let input = Input::Assessed {
+                rollout: judging.rollout().clone(),
+                step,
+                assessment: (*assessment).clone(),
+            };
+            self.turn(&input, None).await?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.snapshot.send_replace(Arc::new(Snapshot {
+            at: self.clock.now(),
+            lane: self.held.lane.clone(),
+            observed: self.observed.borrow().clone(),
+            assessment: self
+                .judging
+                .as_ref()
+                .and_then(|judging| judging.assessment().cloned()),
+            recent: self.recent.clone(),
+        }));
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The lane that a snapshot is of.
+impl Snapshot {
+    /// Its id.
+    pub fn id(&self) -> &LaneId {
+        &self.lane.id
+    }
+}

@@ -1,0 +1,160 @@
+//! One turn of a lane: decide, commit, and only then perform.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airboss_engine::{Answer, Effect, Input, Lane, Urgency, decide};
+use airboss_model::{LaneId, Timestamp};
+use airboss_store::{Commit, InboxEntry, LaneRow, Store, StoreError};
+
+use crate::hub::Hub;
+use crate::project::{new_events, rollout_rows};
+
+/// A lane under a claim: the state as it is committed, and the fence that guards it.
+pub(crate) struct Held {
+    pub(crate) lane: Lane,
+    pub(crate) seq: u64,
+    pub(crate) epoch: u64,
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+}
+
+/// What a turn that changed something tells its lane.
+pub(crate) struct Turned {
+    /// The number of the newest event; None where there was none.
+    pub(crate) last_event: Option<u64>,
+    /// The answer to a command.
+    pub(crate) answer: Option<Answer>,
+}
+
+impl Held {
+    /// Takes over a claimed lane: the target is told again what shall be true, and effects that
+    /// were committed and not finished are done.
+    pub(crate) async fn take_over(
+        row: LaneRow,
+        store: Arc<dyn Store>,
+        hub: Arc<Hub>,
+    ) -> Result<Self, StoreError> {
+        let lane = match row.state {
+            Some(state) => {
+                serde_json::from_value(state).map_err(|error| not_understood(&row.lane, &error))?
+            }
+            None => Lane::new(row.lane.clone()),
+        };
+        let held = Self {
+            lane,
+            seq: row.seq,
+            epoch: row.epoch,
+            store,
+            hub,
+        };
+        if let Some(desired) = &held.lane.desired {
+            held.hub.apply(desired.clone());
+        }
+        for row in held.store.pending_effects(&held.lane.id).await? {
+            match serde_json::from_value(row.body) {
+                Ok(effect) => held.perform(&effect, row.seq, row.ordinal).await?,
+                Err(error) => return Err(not_understood(&held.lane.id, &error)),
+            }
+        }
+        Ok(held)
+    }
+
+    /// Decides on one input. Nothing is written where nothing follows from it. On an error
+    /// nothing was written either, and the same input may be given again.
+    pub(crate) async fn turn(
+        &mut self,
+        input: &Input,
+        entry: Option<&InboxEntry>,
+        now: Timestamp,
+    ) -> Result<Turned, StoreError> {
+        let decision = decide(&self.lane, input, now);
+        if decision.events.is_empty() && decision.effects.is_empty() && entry.is_none() {
+            return Ok(Turned {
+                last_event: None,
+                answer: decision.answer,
+            });
+        }
+        let json = |error| not_understood(&self.lane.id, &error);
+        let commit = Commit {
+            lane: self.lane.id.clone(),
+            seq: self.seq,
+            epoch: self.epoch,
+            at: now,
+            input: serde_json::to_value(input).map_err(json)?,
+            consumes: match entry {
+                Some(entry) => Some((
+                    entry.id,
+                    serde_json::to_value(&decision.answer).map_err(json)?,
+                )),
+                None => None,
+            },
+            events: new_events(&self.lane, &decision.events).map_err(json)?,
+            state: serde_json::to_value(&decision.lane).map_err(json)?,
+            active: decision.lane.has_work(),
+            effects: decision
+                .effects
+                .iter()
+                .map(serde_json::to_value)
+                .collect::<Result<_, _>>()
+                .map_err(json)?,
+            rollouts: rollout_rows(&self.lane, &decision.lane, &decision.events, now),
+        };
+        let committed = self.store.commit(&commit).await?;
+        self.seq = committed.seq;
+        self.lane = decision.lane;
+        for event in &commit.events {
+            tracing::info!(lane = %self.lane.id, rollout = event.rollout.as_ref().map(tracing::field::display), kind = event.kind, "{}", event.message);
+        }
+        for (ordinal, effect) in (0..).zip(&decision.effects) {
+            self.perform(effect, self.seq, ordinal).await?;
+        }
+        Ok(Turned {
+            last_event: committed.events.last().copied(),
+            answer: decision.answer,
+        })
+    }
+
+    /// Does an effect and marks it as done. Done twice it does no harm: a desired state replaces
+    /// itself, and a notice says the same.
+    async fn perform(&self, effect: &Effect, seq: u64, ordinal: u32) -> Result<(), StoreError> {
+        let outcome = match effect {
+            Effect::Apply { desired } => {
+                self.hub.apply(desired.clone());
+                "handed to the agent"
+            }
+            Effect::Notify { urgency, text } => {
+                let lane = &self.lane.id;
+                match urgency {
+                    Urgency::Page => tracing::error!(%lane, notice = "page", "{text}"),
+                    Urgency::Ticket => tracing::warn!(%lane, notice = "ticket", "{text}"),
+                    Urgency::Note => tracing::info!(%lane, notice = "note", "{text}"),
+                }
+                "logged"
+            }
+        };
+        self.store
+            .finish_effect(&self.lane.id, seq, ordinal, outcome)
+            .await
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
+fn not_understood(lane: &LaneId, error: &serde_json::Error) -> StoreError {
+    StoreError::Unavailable {
+        what: "read or write a state",
+        source: format!("{lane}: {error}").into(),
+    }
+}
+
+/// How long to wait before a failed turn is tried again.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100 << failures.min(6)).min(Duration::from_secs(5))
+}
