@@ -59,10 +59,7 @@ pub fn backup_name(at: Timestamp) -> String {
 
 /// Where a database's backups lie.
 pub(super) fn folder_beside(database: &Path) -> PathBuf {
-    database
-        .parent()
-        .unwrap_or(Path::new("."))
-        .join("backups")
+    database.parent().unwrap_or(Path::new(".")).join("backups")
 }
 
 /// The newest backup in a folder by its name ([`backup_name`]); None where there is none or no

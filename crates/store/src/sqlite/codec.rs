@@ -94,5 +94,7 @@ impl Columns for SqliteRow {
 }
 
 fn unreadable(column: &'static str, why: impl Display) -> Fault {
-    Fault::unreadable(format!("a value in column `{column}` cannot be read: {why}"))
+    Fault::unreadable(format!(
+        "a value in column `{column}` cannot be read: {why}"
+    ))
 }

@@ -58,7 +58,10 @@ impl Write for Finish {
         if finished.rows_affected() == 0 {
             return Err(Fault::conflict(
                 Self::WHAT,
-                format!("no effect {}/{}/{} exists", self.lane, self.seq, self.ordinal),
+                format!(
+                    "no effect {}/{}/{} exists",
+                    self.lane, self.seq, self.ordinal
+                ),
             ));
         }
         Ok(())

@@ -12,7 +12,8 @@ use super::codec::{Columns as _, integer};
 use super::fault::Fault;
 use crate::{EventFilter, EventRow, NewEvent};
 
-const TAKE_NUMBERS: &str = "UPDATE event_numbers SET last = last + $1 WHERE only = 1 RETURNING last";
+const TAKE_NUMBERS: &str =
+    "UPDATE event_numbers SET last = last + $1 WHERE only = 1 RETURNING last";
 const ADD: &str = "INSERT INTO events (number, lane, seq, rollout, at, kind, message, body)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const LIST: &str =

@@ -24,7 +24,6 @@ mod writer;
 
 pub use backup::{RestoreError, backup_name, newest_backup, rotate_backups};
 
-use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,8 +79,6 @@ pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
     place: Place,
-    /// Shared lock on the marker for as long as the store is open; see [`open`].
-    _in_use: Option<File>,
 }
 
 impl SqliteStore {
@@ -198,12 +195,7 @@ impl Store for SqliteStore {
         self.writer.run(commit::Prepared::new(commit)).await
     }
     async fn inputs(&self, lane: &LaneId, after: u64, count: u32) -> Result<Vec<InputRow>> {
-        let query = commit::inputs(
-            &self.readers,
-            lane.as_str(),
-            after,
-            limit(count, 500, MOST),
-        );
+        let query = commit::inputs(&self.readers, lane.as_str(), after, limit(count, 500, MOST));
         self.read("the reading of inputs", query).await
     }
 
@@ -279,7 +271,7 @@ impl Store for SqliteStore {
         self.read("the check", backup::verify(&self.readers)).await
     }
     async fn close(&self) {
-        self.writer.close().await;
         self.readers.close().await;
+        self.writer.close().await;
     }
 }

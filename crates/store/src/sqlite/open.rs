@@ -31,7 +31,7 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
     let place = Place::new(path);
     let io = |error| place.explain_io(WHAT, error);
 
-    let mut in_use = lock(&place)?;
+    let in_use = lock(&place)?;
     let is_new = find(&place, in_use.is_some())?;
     let connect = connect_options(place.path(), options);
     let mut db = connect
@@ -46,19 +46,21 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
     migrate::run(&mut db)
         .await
         .map_err(|fault| place.explain(WHAT, fault))?;
-    if in_use.is_none() {
-        write_marker(&marker(&place)).map_err(io)?;
-        in_use = lock(&place)?;
-    }
+    let in_use = match in_use {
+        Some(lock) => Some(lock),
+        None => {
+            write_marker(&marker(&place)).map_err(io)?;
+            lock(&place)?
+        }
+    };
     let readers = SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(connect.clone().read_only(true));
     Ok(SqliteStore {
-        writer: Writer::start(db, connect, place.clone()),
+        writer: Writer::start(db, connect, place.clone(), in_use),
         readers,
         place,
-        _in_use: in_use,
     })
 }
 

@@ -9,8 +9,7 @@ use super::fault::Fault;
 use super::writer::Write;
 use crate::{ReleaseRow, StoreError};
 
-const CREATE: &str =
-    "INSERT INTO releases (id, service, digest, manifest_hash, created_by, at)
+const CREATE: &str = "INSERT INTO releases (id, service, digest, manifest_hash, created_by, at)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
 const GET: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases WHERE id = $1";
 const OF_SERVICE: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases

@@ -16,7 +16,8 @@ const UPSERT: &str = "INSERT INTO rollouts (id, lane, service, environment, rele
         phase = excluded.phase, outcome = excluded.outcome, reason = excluded.reason,
         created_by = excluded.created_by, created_at = excluded.created_at,
         updated_at = excluded.updated_at, ended_at = excluded.ended_at";
-const GET: &str = "SELECT id, lane, release, digest, phase, outcome, reason, created_by, created_at,
+const GET: &str =
+    "SELECT id, lane, release, digest, phase, outcome, reason, created_by, created_at,
     updated_at, ended_at FROM rollouts WHERE id = $1";
 const LIST: &str = "SELECT id, lane, release, digest, phase, outcome, reason, created_by,
     created_at, updated_at, ended_at FROM rollouts WHERE TRUE";

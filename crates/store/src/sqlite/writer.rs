@@ -5,6 +5,8 @@
 //! the others with it. Where the shared transaction itself fails (a full disk, say), each
 //! operation is tried once more alone, so that one that is too large does not fail the rest.
 
+use std::fs::File;
+
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -95,12 +97,19 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the writer on a connection; `options` serve to connect again after a failure.
-    pub(super) fn start(db: SqliteConnection, options: SqliteConnectOptions, place: Place) -> Self {
+    /// `in_use`, the lock that says so, is held for as long as the writer lives.
+    pub(super) fn start(
+        db: SqliteConnection,
+        options: SqliteConnectOptions,
+        place: Place,
+        in_use: Option<File>,
+    ) -> Self {
         let (queue, messages) = mpsc::channel(QUEUE);
         let desk = Desk {
             db: Some(db),
             options,
             place,
+            in_use,
         };
         tokio::spawn(desk.work(messages));
         Self { queue }
@@ -151,6 +160,7 @@ struct Desk {
     db: Option<SqliteConnection>,
     options: SqliteConnectOptions,
     place: Place,
+    in_use: Option<File>,
 }
 
 impl Desk {
@@ -177,6 +187,7 @@ impl Desk {
         {
             tracing::warn!(%error, "the database connection did not close cleanly");
         }
+        drop(self.in_use);
         for done in closing {
             let _ = done.send(());
         }

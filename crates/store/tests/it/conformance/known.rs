@@ -1,0 +1,101 @@
+//! Services, artifacts, releases and the numbers of rollouts.
+
+use airboss_store::{ArtifactRow, Store, StoreError};
+
+use crate::make::{at, digest, release, service};
+
+pub async fn a_version_cannot_move_to_another_digest(store: &dyn Store) {
+    store
+        .create_release(&release("shop@1.0.0", 1))
+        .await
+        .unwrap();
+    let refused = store
+        .create_release(&release("shop@1.0.0", 2))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, StoreError::VersionPinned { .. }));
+    let text = refused.to_string();
+    assert!(text.contains(&digest(1).to_string()), "{text}");
+    assert!(text.contains(&digest(2).to_string()), "{text}");
+    let kept = store.release(&"shop@1.0.0".parse().unwrap()).await.unwrap();
+    assert_eq!(kept.unwrap().digest, digest(1));
+}
+
+pub async fn the_same_release_again_is_the_one_that_exists(store: &dyn Store) {
+    let first = store
+        .create_release(&release("shop@1.0.0", 1))
+        .await
+        .unwrap();
+    let mut later = release("shop@1.0.0", 1);
+    later.at = at(100);
+    later.created_by = "bob".to_owned();
+    assert_eq!(store.create_release(&later).await.unwrap(), first);
+}
+
+pub async fn a_rollout_id_is_never_given_twice(store: &dyn Store) {
+    let (shop, shop_2) = ("shop".parse().unwrap(), "shop-2".parse().unwrap());
+    let (a, b, c) = tokio::join!(
+        store.allocate_rollout(&shop),
+        store.allocate_rollout(&shop_2),
+        store.allocate_rollout(&shop),
+    );
+    assert_eq!(a.unwrap().as_str(), "shop-1");
+    assert_eq!(b.unwrap().as_str(), "shop-2-1");
+    assert_eq!(c.unwrap().as_str(), "shop-2");
+}
+
+pub async fn a_new_manifest_text_is_a_new_version_and_the_same_text_none(store: &dyn Store) {
+    let first = service("shop", "a");
+    store.put_service(&first).await.unwrap();
+    let mut same = first.clone();
+    same.at = at(100);
+    store.put_service(&same).await.unwrap();
+    assert_eq!(
+        store.service(&first.name).await.unwrap(),
+        Some(first.clone())
+    );
+
+    let second = service("shop", "ab");
+    store.put_service(&second).await.unwrap();
+    let other = service("cart", "abc");
+    store.put_service(&other).await.unwrap();
+    assert_eq!(
+        store.service(&first.name).await.unwrap(),
+        Some(second.clone())
+    );
+    assert_eq!(store.services().await.unwrap(), [other, second]);
+}
+
+pub async fn a_return_to_an_older_manifest_is_in_force(store: &dyn Store) {
+    for text in ["a", "ab", "a"] {
+        store.put_service(&service("shop", text)).await.unwrap();
+    }
+    let kept = store.service(&"shop".parse().unwrap()).await.unwrap();
+    assert_eq!(kept.unwrap().text, "a");
+}
+
+pub async fn an_artifact_registered_again_stays_as_it_was(store: &dyn Store) {
+    let first = ArtifactRow {
+        digest: digest(9),
+        size: u64::from(u32::MAX) * 4,
+        source: "./dist".to_owned(),
+        at: at(0),
+    };
+    store.put_artifact(&first).await.unwrap();
+    let again = ArtifactRow {
+        source: "elsewhere".to_owned(),
+        ..first.clone()
+    };
+    store.put_artifact(&again).await.unwrap();
+    assert_eq!(store.artifact(&first.digest).await.unwrap(), Some(first));
+    assert_eq!(store.artifact(&digest(8)).await.unwrap(), None);
+}
+
+pub async fn releases_are_listed_newest_first(store: &dyn Store) {
+    for id in ["shop@1.0.0", "shop@0.9.0", "cart@3.0.0", "shop@2.0.0"] {
+        store.create_release(&release(id, 1)).await.unwrap();
+    }
+    let listed = store.releases(&"shop".parse().unwrap(), 2).await.unwrap();
+    let ids: Vec<_> = listed.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!(ids, ["shop@2.0.0", "shop@0.9.0"]);
+}

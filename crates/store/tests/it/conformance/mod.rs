@@ -1,0 +1,82 @@
+//! The promises that every store keeps, written once. A backend runs them all with
+//! `suite!(path::of::an::async::fn)`, where the function makes an empty store in a value with
+//! a field `store`.
+
+pub mod claims;
+pub mod commits;
+pub mod inbox;
+pub mod known;
+pub mod reading;
+pub mod recording;
+
+/// Expands every promise into a test over one backend.
+macro_rules! suite {
+    ($make:path) => {
+        crate::conformance::suite! { @expand $make;
+            claims:
+                a_lane_of_a_dead_owner_is_claimed_with_a_higher_epoch
+                a_lane_of_a_living_owner_is_left_alone
+                a_lane_without_work_is_not_claimed
+                a_lane_with_a_waiting_command_is_claimed
+                a_claim_takes_no_more_lanes_than_asked_for
+                a_new_lane_can_be_claimed_by_name
+                of_two_owners_that_race_one_gets_each_lane
+                an_expired_claim_is_not_renewed
+                lanes_given_back_are_free_at_once;
+            commits:
+                a_commit_under_an_old_epoch_writes_nothing
+                a_commit_on_an_old_seq_writes_nothing
+                a_commit_is_all_or_nothing
+                a_command_is_consumed_once
+                a_command_of_another_lane_is_not_consumed
+                event_numbers_have_no_gaps
+                one_fenced_commit_does_not_spoil_its_neighbours
+                a_hundred_lanes_commit_at_once
+                everything_a_commit_brings_can_be_read_back
+                an_unknown_lane_is_fenced
+                inputs_are_kept_for_replay;
+            inbox:
+                the_same_key_is_accepted_once
+                a_repeated_request_sees_the_answer
+                commands_are_read_oldest_first;
+            known:
+                a_version_cannot_move_to_another_digest
+                the_same_release_again_is_the_one_that_exists
+                a_rollout_id_is_never_given_twice
+                a_new_manifest_text_is_a_new_version_and_the_same_text_none
+                a_return_to_an_older_manifest_is_in_force
+                an_artifact_registered_again_stays_as_it_was
+                releases_are_listed_newest_first;
+            reading:
+                rollouts_are_paged_newest_first
+                rollouts_are_found_by_service_environment_and_end
+                a_rollout_keeps_its_place_when_it_changes
+                events_are_read_behind_a_number
+                events_are_found_by_lane_and_rollout
+                limits_are_held;
+            recording:
+                a_finished_effect_is_not_pending
+                the_first_outcome_of_an_effect_stands
+                finishing_an_unknown_effect_is_refused
+                evidence_continues_behind_the_newest_snapshot
+                the_same_evidence_again_changes_nothing
+                other_evidence_under_a_recorded_tick_is_refused_whole
+                numbers_come_back_bit_for_bit;
+        }
+    };
+    (@expand $make:path; $($room:ident: $($promise:ident)*;)*) => {
+        $(mod $room {
+            $(#[tokio::test]
+            async fn $promise() {
+                let home = $make().await;
+                crate::conformance::$room::$promise(&home.store).await;
+            })*
+        })*
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn any_sequence_of_operations_matches_the_plain_model() {
+            crate::world::check(|| async { $make().await }, |home| &home.store).await;
+        }
+    };
+}
+pub(crate) use suite;
