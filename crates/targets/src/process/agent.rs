@@ -1,0 +1,525 @@
+//! The agent's loop: takes in what shall be true, moves every lane towards it, reports.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use airboss_model::LaneId;
+use airboss_proxy::Options;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use uuid::Uuid;
+
+use super::artifact::{ArtifactError, ArtifactStore, hint};
+use super::child::end_strays;
+use super::client::{Client, ClientError};
+use super::config::{AgentConfig, Clock, StopMode};
+use super::instance::News;
+use super::journal::{Journal, State};
+use super::lane::{Lane, Means};
+use super::launch::Site;
+use super::logs::Logs;
+use super::poll::poll;
+use super::ports::Ports;
+use super::protocol::{DesiredSet, LogAnswer, LogRequest, ReportAck};
+use super::report::Reports;
+use super::router::Inherited;
+
+/// Most lanes of one agent.
+pub const MAX_LANES: usize = 256;
+/// News of instances that may wait for the loop.
+const NEWS: usize = 1024;
+/// Log requests that are remembered as answered.
+const ANSWERED: usize = 1024;
+/// A report without an answer in this time is sent again.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The last report of a stopping agent gets this long.
+const LAST_REPORT: Duration = Duration::from_secs(1);
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// Another agent works in this folder.
+    #[error(
+        "another agent runs on {}: stop it, or give this one another data folder", path.display()
+    )]
+    Busy {
+        /// The agent's folder.
+        path: PathBuf,
+    },
+    /// The folder cannot be used.
+    #[error("cannot use the agent's folder {}: {source}{}", path.display(), hint(source))]
+    Folder {
+        /// The agent's folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal is unreadable; starting without it would forget running instances.
+    #[error(
+        "the agent's state in {} cannot be read: {why}. Restore it from a backup, or move it away: then \
+         the agent ends what it had started and starts anew what the controller asks for", path.display()
+    )]
+    JournalDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The artifacts' folder cannot be used.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    /// The controller's address cannot be used.
+    #[error(transparent)]
+    Controller(#[from] ClientError),
+}
+
+/// Runs an agent until `stop` says how to end it (a dropped sender means
+/// [`StopMode::LeaveRunning`]).
+///
+/// Dropping the future has the effect of `kill -9`: instances live on and the next agent of the
+/// folder adopts them.
+///
+/// # Errors
+/// Only at the start; what goes wrong later is reported to the controller and tried again.
+pub async fn run(
+    config: AgentConfig,
+    mut stop: watch::Receiver<Option<StopMode>>,
+) -> Result<(), AgentError> {
+    let (mut agent, mut inbox) = Agent::open(config)?;
+    let mut tick = interval(agent.report_every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mode = loop {
+        agent.step().await;
+        tokio::select! {
+            biased;
+            stopped = stop.wait_for(Option::is_some) => {
+                let mode = stopped.ok().and_then(|mode| *mode);
+                break mode.unwrap_or(StopMode::LeaveRunning);
+            }
+            Some(news) = inbox.news.recv() => {
+                agent.news(news);
+                // A burst is one step.
+                while let Ok(news) = inbox.news.try_recv() {
+                    agent.news(news);
+                }
+            }
+            Some(set) = inbox.desired.recv() => agent.take_in(set),
+            Some(answer) = inbox.answers.recv() => agent.answered(answer),
+            Some((id, done)) = inbox.logs.recv() => agent.logs_answered(&id, done),
+            _ = tick.tick() => {}
+        }
+    };
+    agent.stop(mode, &mut inbox).await;
+    Ok(())
+}
+
+/// What reaches the loop from its tasks.
+struct Inbox {
+    news: mpsc::Receiver<News>,
+    desired: mpsc::Receiver<DesiredSet>,
+    answers: mpsc::Receiver<Result<ReportAck, ClientError>>,
+    logs: mpsc::Receiver<(String, Result<(), ClientError>)>,
+}
+
+struct Agent {
+    id: String,
+    kernel_boot: String,
+    clock: Clock,
+    report_every: Duration,
+    spare_artifacts: usize,
+    splitter: Options,
+    inherited: Inherited,
+    site: Arc<Site>,
+    client: Client,
+    lanes: BTreeMap<LaneId, Lane>,
+    journal: Journal,
+    reports: Reports,
+    problems: BTreeMap<&'static str, String>,
+    /// Version and incarnation of the newest desired set.
+    seen: Option<(u64, String)>,
+    behind: u32,
+    poke: Arc<Notify>,
+    answered_logs: VecDeque<String>,
+    arms_swept: usize,
+    news: mpsc::Sender<News>,
+    answers: mpsc::Sender<Result<ReportAck, ClientError>>,
+    logs: mpsc::Sender<(String, Result<(), ClientError>)>,
+    tasks: JoinSet<()>,
+    /// Held while the agent lives.
+    _lock: File,
+}
+
+impl Agent {
+    /// Locks the folder, recovers what an earlier agent left, starts to ask the controller.
+    fn open(config: AgentConfig) -> Result<(Self, Inbox), AgentError> {
+        let (root, lock) = lock_folder(&config.data_dir)?;
+        let folder = |source| AgentError::Folder {
+            path: root.clone(),
+            source,
+        };
+        let (journal, state) = Journal::open(&root)?;
+        let client = Client::new(&config.controller, &config.token)?;
+        let kernel_boot = super::artifact::boot_id();
+        let site = Arc::new(Site {
+            artifacts: ArtifactStore::open(&root, client.clone())?,
+            logs: Logs::open(root.join("logs")).map_err(folder)?,
+            ports: Ports::new(config.ports, &root.to_string_lossy()),
+            term_grace: config.term_grace,
+            backoff_first: config.backoff_first,
+            backoff_most: config.backoff_most,
+            root: root.clone(),
+        });
+        let (news, news_in) = mpsc::channel(NEWS);
+        let (desired, desired_in) = mpsc::channel(4);
+        let (answers, answers_in) = mpsc::channel(4);
+        let (logs, logs_in) = mpsc::channel(16);
+        let (id, records, same_boot) = match state {
+            Some(state) => (state.agent, state.lanes, state.kernel_boot == kernel_boot),
+            None => (Uuid::now_v7().to_string(), Vec::new(), true),
+        };
+        let boot = Uuid::new_v4().to_string();
+        let mut agent = Self {
+            reports: Reports::new(id.clone(), boot, config.report_every),
+            id,
+            kernel_boot,
+            clock: config.clock,
+            report_every: config.report_every,
+            spare_artifacts: config.spare_artifacts,
+            splitter: config.splitter,
+            inherited: Mutex::new(config.listeners),
+            site,
+            client,
+            lanes: BTreeMap::new(),
+            journal,
+            problems: BTreeMap::new(),
+            seen: None,
+            behind: 0,
+            poke: Arc::default(),
+            answered_logs: VecDeque::new(),
+            arms_swept: 0,
+            news,
+            answers,
+            logs,
+            tasks: JoinSet::new(),
+            _lock: lock,
+        };
+        let now = (agent.clock)();
+        for record in records {
+            let lane = Lane::recover(record, now, same_boot, &mut agent.means().0);
+            let id = lane.record().desired.lane;
+            agent.lanes.insert(id, lane);
+        }
+        let known: HashSet<u32> = agent.lanes.values().flat_map(Lane::pids).collect();
+        let strays = end_strays(&root, |pid| known.contains(&pid));
+        tracing::info!(
+            agent = agent.id,
+            adopted = known.len(),
+            ?strays,
+            "agent starts"
+        );
+        agent.tasks.spawn(poll(
+            agent.client.clone(),
+            agent.id.clone(),
+            config.poll_wait,
+            Arc::clone(&agent.poke),
+            desired,
+        ));
+        let inbox = Inbox {
+            news: news_in,
+            desired: desired_in,
+            answers: answers_in,
+            logs: logs_in,
+        };
+        Ok((agent, inbox))
+    }
+
+    /// The lanes beside the rest, as lanes work with the rest.
+    fn means(&mut self) -> (Means<'_>, &mut BTreeMap<LaneId, Lane>) {
+        let means = Means {
+            site: &self.site,
+            inherited: &self.inherited,
+            splitter: &self.splitter,
+            news: &self.news,
+            tasks: &mut self.tasks,
+        };
+        (means, &mut self.lanes)
+    }
+
+    fn news(&mut self, news: News) {
+        if let Some(lane) = self.lanes.get_mut(&news.lane) {
+            lane.news(&news.arm, news.index, news.status);
+            self.reports.changed();
+        }
+    }
+
+    fn take_in(&mut self, set: DesiredSet) {
+        self.seen = Some((set.version, set.incarnation));
+        self.problems.remove("lanes");
+        for desired in set.lanes {
+            if let Some(lane) = self.lanes.get_mut(&desired.lane) {
+                if lane.take_in(desired) {
+                    self.reports.changed();
+                }
+            } else if self.lanes.len() < MAX_LANES {
+                self.lanes.insert(desired.lane.clone(), Lane::new(desired));
+                self.reports.changed();
+            } else {
+                let problem = format!(
+                    "{} is not run here: an agent has at most {MAX_LANES} lanes",
+                    desired.lane
+                );
+                self.problems.insert("lanes", problem);
+            }
+        }
+        for request in set.log_requests {
+            if !self.answered_logs.contains(&request.id) {
+                self.answer_logs(request);
+            }
+        }
+    }
+
+    /// Everything that follows from what was taken in: cheap where nothing does.
+    async fn step(&mut self) {
+        while let Some(done) = self.tasks.try_join_next() {
+            if let Err(error) = done
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the agent failed");
+            }
+        }
+        let now = (self.clock)();
+        let (mut means, lanes) = self.means();
+        for lane in lanes.values_mut() {
+            lane.reconcile(now, &mut means);
+        }
+        // Nothing is told before it is durable: a successor must not know less than was said.
+        self.save().await;
+        self.sweep();
+        self.send_report();
+    }
+
+    async fn save(&mut self) {
+        let lanes = self.lanes.values().map(Lane::record).collect();
+        let state = State::new(self.id.clone(), self.kernel_boot.clone(), lanes);
+        match self.journal.save(&state).await {
+            Ok(()) => {
+                self.problems.remove("journal");
+            }
+            Err(problem) => {
+                if !self.problems.contains_key("journal") {
+                    tracing::error!(problem, "state not saved");
+                }
+                self.problems.insert("journal", problem);
+            }
+        }
+    }
+
+    /// Clears the disk after an arm came or went.
+    fn sweep(&mut self) {
+        let arms: usize = self.lanes.values().map(|lane| lane.specs().count()).sum();
+        if arms == self.arms_swept {
+            return;
+        }
+        self.arms_swept = arms;
+        let lanes = self.lanes.values();
+        let keep: HashSet<_> = lanes
+            .clone()
+            .flat_map(Lane::specs)
+            .map(|spec| spec.digest)
+            .collect();
+        let living: HashSet<String> = lanes.flat_map(Lane::names).map(str::to_owned).collect();
+        let (site, spare) = (Arc::clone(&self.site), self.spare_artifacts);
+        self.tasks.spawn(async move {
+            let work = move || {
+                if let Err(error) = site.artifacts.sweep(&keep, spare) {
+                    tracing::warn!(%error, "cannot clear old artifacts");
+                }
+                if let Err(error) = site.logs.sweep(|name| living.contains(name)) {
+                    tracing::warn!(%error, "cannot clear old logs");
+                }
+            };
+            // Its panics are told by the runtime; nothing depends on it.
+            let _ = tokio::task::spawn_blocking(work).await;
+        });
+    }
+
+    fn send_report(&mut self) {
+        for (id, lane) in &mut self.lanes {
+            self.reports.count(id, lane.take_counts());
+        }
+        let now = (self.clock)();
+        let (lanes, problems) = (&self.lanes, &self.problems);
+        let problems: Vec<String> = problems.values().cloned().collect();
+        let observed = || {
+            lanes
+                .values()
+                .map(|lane| lane.observe(now, &problems))
+                .collect()
+        };
+        if let Some(report) = self.reports.next(now, observed) {
+            let (client, answers) = (self.client.clone(), self.answers.clone());
+            self.tasks.spawn(async move {
+                // Nobody listens any more where the agent ends.
+                let _ = answers
+                    .send(client.report(&report, REPORT_TIMEOUT).await)
+                    .await;
+            });
+        }
+    }
+
+    fn answered(&mut self, answer: Result<ReportAck, ClientError>) {
+        match answer {
+            Ok(ack) => {
+                self.reports.acknowledged();
+                let now = (self.clock)();
+                for id in &ack.renewed {
+                    if let Some(lane) = self.lanes.get_mut(id) {
+                        lane.renew(now);
+                    }
+                }
+                let current = self.seen.as_ref().is_some_and(|(version, incarnation)| {
+                    ack.incarnation == *incarnation && ack.version <= *version
+                });
+                self.behind = if current { 0 } else { self.behind + 1 };
+                // Twice in a row: the answer to the open question is not just under way.
+                if self.behind >= 2 {
+                    self.behind = 0;
+                    self.poke.notify_one();
+                }
+            }
+            Err(error) => {
+                if self.reports.unanswered() {
+                    tracing::warn!(%error, "report not taken");
+                }
+            }
+        }
+    }
+
+    fn answer_logs(&mut self, request: LogRequest) {
+        if self.answered_logs.len() >= ANSWERED {
+            self.answered_logs.pop_front();
+        }
+        self.answered_logs.push_back(request.id.clone());
+        let prefixes: Vec<String> = match (&request.arm, self.lanes.get(&request.lane)) {
+            (Some(arm), _) => vec![format!("{arm}.")],
+            (None, Some(lane)) => lane.specs().map(|spec| format!("{}.", spec.arm)).collect(),
+            (None, None) => Vec::new(),
+        };
+        let (site, client, done) = (
+            Arc::clone(&self.site),
+            self.client.clone(),
+            self.logs.clone(),
+        );
+        self.tasks.spawn(async move {
+            let (id, lines) = (request.id, request.lines);
+            let read = move || read_logs(&site.logs, &prefixes, lines);
+            let answer = match tokio::task::spawn_blocking(read).await {
+                Ok(answer) => answer,
+                Err(error) => LogAnswer {
+                    lines: Vec::new(),
+                    problem: Some(format!("the logs could not be read: {error}")),
+                },
+            };
+            let sent = client.logs(&id, &answer).await;
+            let _ = done.send((id, sent)).await;
+        });
+    }
+
+    fn logs_answered(&mut self, id: &str, done: Result<(), ClientError>) {
+        if let Err(error) = done {
+            tracing::warn!(%error, "log lines not taken; sent again where they are still asked for");
+            self.answered_logs.retain(|answered| answered != id);
+        }
+    }
+
+    /// Ends in good order: requests in flight are finished, what was counted is reported.
+    async fn stop(&mut self, mode: StopMode, inbox: &mut Inbox) {
+        let lanes = self.lanes.values();
+        let grace = lanes.map(Lane::longest_drain).max().unwrap_or_default();
+        let routers: Vec<_> = self.lanes.values().flat_map(Lane::routers).collect();
+        let ends = routers.iter().map(|router| router.shutdown(grace));
+        futures_util::future::join_all(ends).await;
+        if mode == StopMode::StopInstances {
+            self.lanes.values_mut().for_each(Lane::stop_all);
+            let deadline = Instant::now() + self.site.term_grace + Duration::from_secs(2);
+            while !self.lanes.values().all(Lane::is_still) {
+                let Ok(Some(news)) = tokio::time::timeout_at(deadline, inbox.news.recv()).await
+                else {
+                    tracing::error!("some instances did not end");
+                    break;
+                };
+                self.news(news);
+            }
+        }
+        self.save().await;
+        self.last_report(inbox).await;
+        tracing::info!(?mode, "agent ended");
+    }
+
+    /// Hands in what is open and what was counted since, as far as the controller answers.
+    async fn last_report(&mut self, inbox: &mut Inbox) {
+        let all = async {
+            self.reports.changed();
+            // At most the report under way, its repetition and one more.
+            for _ in 0..3 {
+                self.send_report();
+                if !self.reports.is_sending() {
+                    break;
+                }
+                match inbox.answers.recv().await {
+                    Some(Ok(_)) => self.reports.acknowledged(),
+                    _ => break,
+                }
+            }
+        };
+        if timeout(LAST_REPORT, all).await.is_err() {
+            tracing::warn!("the controller did not take the last report");
+        }
+    }
+}
+
+fn read_logs(logs: &Logs, prefixes: &[String], lines: u32) -> LogAnswer {
+    let instances: Vec<String> = prefixes
+        .iter()
+        .flat_map(|prefix| logs.instances(prefix))
+        .collect();
+    let (lines, problem) = match logs.answer(&instances, lines) {
+        Ok(lines) if lines.is_empty() && instances.is_empty() => (
+            lines,
+            Some("no instance of it has run on this host, or its logs were cleared".to_owned()),
+        ),
+        Ok(lines) => (lines, None),
+        Err(error) => (
+            Vec::new(),
+            Some(format!("the logs cannot be read: {error}")),
+        ),
+    };
+    LogAnswer { lines, problem }
+}
+
+/// Makes the agent's folder and locks it for as long as the file is open.
+fn lock_folder(data: &Path) -> Result<(PathBuf, File), AgentError> {
+    let path = data.join("agent");
+    let fail = |source| AgentError::Folder {
+        path: path.clone(),
+        source,
+    };
+    fs::create_dir_all(&path).map_err(fail)?;
+    let path = path.canonicalize().map_err(fail)?;
+    let fail = |source| AgentError::Folder {
+        path: path.clone(),
+        source,
+    };
+    let lock = File::create(path.join("lock")).map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => Ok((path, lock)),
+        Err(TryLockError::WouldBlock) => Err(AgentError::Busy { path }),
+        Err(TryLockError::Error(source)) => Err(fail(source)),
+    }
+}

@@ -1,0 +1,149 @@
+//! What instances write. Each instance appends to its file itself, so that nothing is lost
+//! and nothing blocks while no agent runs.
+//!
+//! A file above [`ROTATE_AT`] is copied to `NAME.log.1` and emptied; lines written in the moment
+//! between the two are lost. So an instance's logs take about twice that at the most.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::protocol::LogLine;
+
+/// Size in bytes at which a log file is rotated (10 MiB).
+pub(super) const ROTATE_AT: u64 = 10 << 20;
+/// Most lines of one instance in an answer.
+const MOST_LINES: usize = 10_000;
+/// Most bytes that are read from one file for an answer (1 MiB).
+const MOST_BYTES: u64 = 1 << 20;
+/// Most characters of one line in an answer.
+const MOST_CHARS: usize = 4_096;
+/// Most log files of instances that are gone.
+const MOST_OLD_FILES: usize = 200;
+
+/// The folder with the instances' logs.
+#[derive(Debug, Clone)]
+pub(super) struct Logs {
+    folder: PathBuf,
+}
+
+impl Logs {
+    pub fn open(folder: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    pub fn path(&self, instance: &str) -> PathBuf {
+        self.folder.join(format!("{instance}.log"))
+    }
+
+    /// Opens an instance's file for a new start.
+    pub fn append(&self, instance: &str) -> io::Result<File> {
+        self.rotate(instance)?;
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path(instance))
+    }
+
+    /// Moves the content away where there is too much.
+    pub fn rotate(&self, instance: &str) -> io::Result<()> {
+        let path = self.path(instance);
+        let size = match fs::metadata(&path) {
+            Ok(meta) => meta.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        if size > ROTATE_AT {
+            // An instance that writes faster than we look would make the copy fill the disk.
+            let mut from = File::open(&path)?;
+            from.seek(SeekFrom::Start(size - ROTATE_AT))?;
+            let mut to = File::create(path.with_extension("log.1"))?;
+            let copied = io::copy(&mut from.take(ROTATE_AT), &mut to);
+            // Emptied in any case: on a full disk the old lines are what we can spare.
+            OpenOptions::new().write(true).open(&path)?.set_len(0)?;
+            copied?;
+        }
+        Ok(())
+    }
+
+    /// The last lines of an instance, oldest first; none where it never wrote.
+    pub fn tail(&self, instance: &str, lines: usize) -> io::Result<Vec<String>> {
+        let lines = lines.min(MOST_LINES);
+        let path = self.path(instance);
+        let mut all = last_lines(&path)?;
+        if all.len() < lines {
+            let mut older = last_lines(&path.with_extension("log.1"))?;
+            older.append(&mut all);
+            all = older;
+        }
+        let skip = all.len().saturating_sub(lines);
+        Ok(all.split_off(skip))
+    }
+
+    /// The last lines of several instances for a person who asked.
+    pub fn answer(&self, instances: &[String], lines: u32) -> io::Result<Vec<LogLine>> {
+        let lines = usize::try_from(lines).unwrap_or(MOST_LINES);
+        let mut answer = Vec::new();
+        for instance in instances {
+            let tail = self.tail(instance, lines)?;
+            answer.extend(tail.into_iter().map(|text| LogLine {
+                instance: instance.clone(),
+                text,
+            }));
+        }
+        Ok(answer)
+    }
+
+    /// Instances of an arm that left a log, whether they still run or not.
+    pub fn instances(&self, prefix: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|item| {
+                let name = item.file_name().to_string_lossy().into_owned();
+                let name = name.strip_suffix(".log")?;
+                name.starts_with(prefix).then(|| name.to_owned())
+            })
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Removes the oldest logs of instances that are gone.
+    pub fn sweep(&self, living: impl Fn(&str) -> bool) -> io::Result<()> {
+        let mut old = Vec::new();
+        for item in fs::read_dir(&self.folder)?.flatten() {
+            let name = item.file_name().to_string_lossy().into_owned();
+            let instance = name.split(".log").next().unwrap_or_default();
+            if !living(instance) {
+                old.push((item.metadata()?.modified()?, item.path()));
+            }
+        }
+        old.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, path) in old.into_iter().skip(MOST_OLD_FILES) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn last_lines(path: &Path) -> io::Result<Vec<String>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(MOST_BYTES);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The first line is a part where the file was not read from its start.
+    let whole = text.lines().skip(usize::from(from > 0));
+    Ok(whole
+        .map(|line| line.chars().take(MOST_CHARS).collect())
+        .collect())
+}
