@@ -42,13 +42,15 @@ impl AbsoluteGuard {
         self.log_pass = 0.0;
     }
 
-    /// One tick of the canary.
-    pub fn observe(&mut self, t: u64, rate: Rate, tempering: Tempering) {
+    /// One tick of the canary. Without a baseline nothing tells clumps from a regression, so a
+    /// tick's evidence counts at most `cap`.
+    pub fn observe(&mut self, t: u64, rate: Rate, cap: f64) {
         let limit = self.limit;
-        self.fail.update(t, &MASSES, tempering, |k| {
-            ratio::log_ratio(rate, ratio::scale_odds(limit, EFFECTS[k]), limit)
-        });
-        self.log_pass += tempering.eta * ratio::log_ratio(rate, self.usual, limit);
+        let log_e =
+            EFFECTS.map(|effect| ratio::log_ratio(rate, ratio::scale_odds(limit, effect), limit));
+        self.fail
+            .update(t, &MASSES, &Tempering::flat(1.0, Some(cap)), &log_e);
+        self.log_pass += ratio::log_ratio(rate, self.usual, limit);
         self.seen.bad = self.seen.bad.saturating_add(rate.bad);
         self.seen.requests = self.seen.requests.saturating_add(rate.requests);
         self.seconds += 1;
@@ -97,11 +99,12 @@ impl Watch {
         }
     }
 
-    /// One tick of the only version; returns the natural logarithm of the evidence.
-    pub fn observe(&mut self, rate: Rate, tempering: Tempering) -> f64 {
+    /// One tick of the only version, whose log-evidence counts at most `cap`; returns the natural
+    /// logarithm of the evidence.
+    pub fn observe(&mut self, rate: Rate, cap: f64) -> f64 {
         for (value, effect) in self.detectors.iter_mut().zip(EFFECTS) {
             let log = ratio::log_ratio(rate, ratio::scale_odds(self.limit, effect), self.limit);
-            *value = ((1.0 + *value) * tempering.apply(log).exp()).min(1e280);
+            *value = ((1.0 + *value) * log.min(cap).exp()).min(1e280);
         }
         self.log_e()
     }

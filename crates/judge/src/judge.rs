@@ -12,6 +12,9 @@ use crate::{
     verdict,
 };
 
+/// The canary's share where nobody said which step this is; it only selects a calibration.
+const DEFAULT_WEIGHT: f64 = 0.1;
+
 /// A stretch of time without measurements, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Silence {
@@ -108,7 +111,7 @@ impl Judge {
             baseline_roster: Roster::default(),
             config,
         };
-        judge.begin_step(1.0);
+        judge.begin_step(DEFAULT_WEIGHT, 1.0);
         Ok(judge)
     }
 
@@ -124,11 +127,11 @@ impl Judge {
                 return Err(ConfigError::Weight(value));
             }
         }
-        self.begin_step(next_weight.unwrap_or(1.0));
+        self.begin_step(weight, next_weight.unwrap_or(1.0));
         Ok(())
     }
 
-    fn begin_step(&mut self, next_weight: f64) {
+    fn begin_step(&mut self, weight: f64, next_weight: f64) {
         self.step = Step {
             next_weight,
             since: None,
@@ -139,12 +142,15 @@ impl Judge {
         };
         self.routing.start_step();
         for (state, sli) in self.slis.iter_mut().zip(&self.config.slis) {
-            state.start_step(step_margin(
-                sli.pass_margin(),
-                sli.kind,
-                self.config.harm_budget,
-                next_weight,
-            ));
+            state.start_step(
+                weight,
+                step_margin(
+                    sli.pass_margin(),
+                    sli.kind,
+                    self.config.harm_budget,
+                    next_weight,
+                ),
+            );
         }
     }
 

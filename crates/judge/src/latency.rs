@@ -13,7 +13,7 @@ use crate::{
     Rate,
     config::{Better, Margin},
     member::{Discount, RatioMember},
-    mixture::{Mixture, Tempering},
+    mixture::{Evidence, Mixture, Tempering},
     shape::{self, SLOWDOWNS},
 };
 
@@ -78,6 +78,17 @@ pub struct LatencyDiscounts {
     pub threshold: Discount,
 }
 
+/// One tick's log-evidence by member and alternative.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatencyEvidence {
+    /// The histogram test.
+    pub histogram: [f64; SLOWDOWNS.len()],
+    /// The exceedances of p50, p90, p99 and p99.9.
+    pub exceedances: [Evidence; 4],
+    /// The declared threshold, where there is one.
+    pub threshold: Option<Evidence>,
+}
+
 impl LatencyDiscounts {
     /// The same for every member.
     pub fn all(discount: Discount) -> Self {
@@ -136,46 +147,56 @@ impl LatencyTest {
         }
     }
 
-    /// Judges one tick with latencies in both arms, then learns from it.
-    pub fn observe(&mut self, t: u64, tick: &Buckets, edges: &[f64], discounts: &LatencyDiscounts) {
+    /// Judges one tick with latencies in both arms, then learns from it. Returns the evidence
+    /// before any discount, None where no shape is known yet.
+    pub fn observe(
+        &mut self,
+        t: u64,
+        tick: &Buckets,
+        edges: &[f64],
+        discounts: &LatencyDiscounts,
+    ) -> Option<LatencyEvidence> {
         let (n_c, n_b) = (total(&tick.canary), total(&tick.baseline));
         if n_c == 0 || n_b == 0 {
-            return;
+            return None;
         }
-        if let Some(shapes) = &self.shapes {
-            let open = self.gate_open;
-            let weight = n_c as f64 / (n_c as f64 + n_b as f64);
+        let threshold = self.threshold.as_mut().map(|(cut, member)| {
+            let (canary, baseline) = (
+                above(&tick.canary, *cut, n_c),
+                above(&tick.baseline, *cut, n_b),
+            );
+            member.observe(t, canary, baseline, &discounts.threshold)
+        });
+        let evidence = self.shapes.as_ref().map(|shapes| {
+            let histogram = if self.gate_open {
+                histogram_evidence(tick, shapes, n_c as f64 / (n_c as f64 + n_b as f64))
+            } else {
+                [0.0; SLOWDOWNS.len()]
+            };
             self.histogram.update(
                 t,
                 &SLOWDOWNS.map(|slowdown| slowdown.mass),
-                discounts.histogram,
-                |k| {
-                    if open {
-                        histogram_log_e(tick, shapes, k, weight)
-                    } else {
-                        0.0
-                    }
-                },
+                &discounts.histogram,
+                &histogram,
             );
+            let mut exceedances = [[0.0; 7]; 4];
             for (index, member) in self.exceedances.iter_mut().enumerate() {
                 let cut = shapes.cuts[index];
-                member.observe(
-                    t,
+                let (canary, baseline) = (
                     above(&tick.canary, cut, n_c),
                     above(&tick.baseline, cut, n_b),
-                    discounts.exceedances[index],
                 );
+                exceedances[index] =
+                    member.observe(t, canary, baseline, &discounts.exceedances[index]);
             }
-        }
-        if let Some((cut, member)) = &mut self.threshold {
-            member.observe(
-                t,
-                above(&tick.canary, *cut, n_c),
-                above(&tick.baseline, *cut, n_b),
-                discounts.threshold,
-            );
-        }
+            LatencyEvidence {
+                histogram,
+                exceedances,
+                threshold,
+            }
+        });
         self.learn(t, tick, edges);
+        evidence
     }
 
     fn learn(&mut self, t: u64, tick: &Buckets, edges: &[f64]) {
@@ -310,17 +331,21 @@ impl LatencyTest {
     }
 }
 
-fn histogram_log_e(tick: &Buckets, shapes: &Shapes, k: usize, weight: f64) -> f64 {
-    let (slow, log_slow) = (&shapes.slowed[k], &shapes.log_slowed[k]);
-    let mut sum = 0.0;
+fn histogram_evidence(tick: &Buckets, shapes: &Shapes, weight: f64) -> [f64; SLOWDOWNS.len()] {
+    let mut sums = [0.0; SLOWDOWNS.len()];
     for (bucket, (c, d)) in tick.canary.iter().zip(&tick.baseline).enumerate() {
-        if c + d > 0 {
-            let mixed = (weight * slow[bucket] + (1.0 - weight) * shapes.stable[bucket]).ln();
-            sum += *c as f64 * (log_slow[bucket] - mixed)
-                + *d as f64 * (shapes.log_stable[bucket] - mixed);
+        if c + d == 0 {
+            continue;
+        }
+        let stable = (1.0 - weight) * shapes.stable[bucket];
+        let (c, d) = (*c as f64, *d as f64);
+        for (k, sum) in sums.iter_mut().enumerate() {
+            let mixed = (weight * shapes.slowed[k][bucket] + stable).ln();
+            *sum += c * (shapes.log_slowed[k][bucket] - mixed)
+                + d * (shapes.log_stable[bucket] - mixed);
         }
     }
-    sum
+    sums
 }
 
 fn total(buckets: &[u64]) -> u64 {

@@ -7,6 +7,7 @@
 
 pub mod absolute;
 pub mod assessment;
+mod blocks;
 pub mod calibration;
 pub mod config;
 pub mod dispersion;
@@ -26,7 +27,7 @@ mod verdict;
 pub mod words;
 
 pub use assessment::{Assessment, Rate, SliAssessment, Verdict};
-pub use calibration::Calibration;
+pub use calibration::{Calibration, Calibrator};
 pub use config::{Better, Config, ConfigError, Margin, SliConfig, SliKind};
 pub use judge::{Judge, Silence};
 pub use tick::{ArmTick, InstanceTick, Sample, Tick};

@@ -6,7 +6,7 @@ use crate::{
     Rate,
     config::{Better, Margin},
     level::Level,
-    mixture::{EFFECTS, MASSES, Mixture, Tempering},
+    mixture::{EFFECTS, Evidence, MASSES, Mixture, Tempering},
     ratio,
 };
 
@@ -75,24 +75,36 @@ impl RatioMember {
         self.fail.start_step();
     }
 
-    /// Judges one tick with requests in both arms, then learns from it.
-    pub fn observe(&mut self, t: u64, canary: Rate, baseline: Rate, discount: Discount) {
+    /// The tick's evidence for each effect, before any discount.
+    pub fn evidence(&self, canary: Rate, baseline: Rate) -> Evidence {
         let a_b = self.level.ratio();
-        let (margin, better) = (self.fail_margin, self.better);
-        let edge = margin.edge(a_b);
-        let testable = edge > 0.0 && edge < 1.0;
-        self.fail.update(t, &MASSES, discount.fail, |k| {
-            if !testable {
-                return 0.0;
-            }
+        let edge = self.fail_margin.edge(a_b);
+        if edge <= 0.0 || edge >= 1.0 {
+            return [0.0; EFFECTS.len()];
+        }
+        EFFECTS.map(|effect| {
             ratio::log_e(
                 canary,
                 baseline,
-                alternative(better, edge, EFFECTS[k]),
+                alternative(self.better, edge, effect),
                 a_b,
-                margin,
+                self.fail_margin,
             )
-        });
+        })
+    }
+
+    /// Judges one tick with requests in both arms, then learns from it. Returns the evidence
+    /// before any discount.
+    pub fn observe(
+        &mut self,
+        t: u64,
+        canary: Rate,
+        baseline: Rate,
+        discount: &Discount,
+    ) -> Evidence {
+        let evidence = self.evidence(canary, baseline);
+        self.fail.update(t, &MASSES, &discount.fail, &evidence);
+        let a_b = self.level.ratio();
         if let Some(edge) = self.pass_edge(a_b) {
             for (log, at) in self.pass.iter_mut().zip(PASS_AT) {
                 let a_c = a_b + at * (edge - a_b);
@@ -102,6 +114,7 @@ impl RatioMember {
         }
         self.level.learn(t, baseline);
         self.canary_level.learn(t, canary);
+        evidence
     }
 
     /// The pass margin's edge, where the baseline's ratio lies on its good side.

@@ -19,27 +19,38 @@ const GRAIN_HALF: f64 = 1800.0;
 /// Capital is clamped here: far beyond every threshold, and safe to add up.
 const CEILING: f64 = 1e280;
 
+/// No mixture has more alternatives than this.
+pub const MAX_ALTERNATIVES: usize = 9;
+
 /// How a tick's evidence is discounted for clumped counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tempering {
-    /// Exponent in (0, 1] on the tick's e-value.
-    pub eta: f64,
+    /// Exponent in (0, 1] on the tick's e-value, for each alternative.
+    pub etas: [f64; MAX_ALTERNATIVES],
     /// The tick's log-evidence counts at most this much. None: no cap.
     pub cap: Option<f64>,
 }
 
 impl Tempering {
     /// Independent requests: nothing is discounted.
-    pub const NONE: Self = Self {
-        eta: 1.0,
-        cap: None,
-    };
+    pub const NONE: Self = Self::flat(1.0, None);
+
+    /// The same exponent for every alternative.
+    pub const fn flat(eta: f64, cap: Option<f64>) -> Self {
+        Self {
+            etas: [eta; MAX_ALTERNATIVES],
+            cap,
+        }
+    }
 
     /// The discounted log-evidence. Neither part can raise an e-value's mean above 1.
-    pub fn apply(self, log_e: f64) -> f64 {
-        self.eta * self.cap.map_or(log_e, |cap| log_e.min(cap))
+    pub fn apply(&self, k: usize, log_e: f64) -> f64 {
+        self.etas[k] * self.cap.map_or(log_e, |cap| log_e.min(cap))
     }
 }
+
+/// Log-evidence of one tick for each of [`EFFECTS`].
+pub type Evidence = [f64; EFFECTS.len()];
 
 /// The capital of one member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,19 +77,13 @@ impl Mixture {
         self.step_began = true;
     }
 
-    /// One tick at `t` seconds: `log_e(k)` is the tick's evidence for alternative `k`, whose share
+    /// One tick at `t` seconds: `log_e[k]` is the tick's evidence for alternative `k`, whose share
     /// of new mass is `masses[k]`.
-    pub fn update(
-        &mut self,
-        t: u64,
-        masses: &[f64],
-        tempering: Tempering,
-        mut log_e: impl FnMut(usize) -> f64,
-    ) {
+    pub fn update(&mut self, t: u64, masses: &[f64], tempering: &Tempering, log_e: &[f64]) {
         let stake = self.stake(t);
         self.rest -= stake;
         for (k, value) in self.stakes.iter_mut().enumerate() {
-            let grown = (*value + stake * masses[k]) * tempering.apply(log_e(k)).exp();
+            let grown = (*value + stake * masses[k]) * tempering.apply(k, log_e[k]).exp();
             // A NaN can only come from 0 times infinity: an overflow on a stake of nothing.
             *value = if grown.is_nan() {
                 0.0

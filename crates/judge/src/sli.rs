@@ -44,7 +44,10 @@ pub(crate) struct SliState {
     pub(crate) guard: Option<AbsoluteGuard>,
     pub(crate) external: External,
     pub(crate) dispersion: Dispersion,
-    calibrated: Option<LatencyDiscounts>,
+    /// By canary weight.
+    calibrated: Vec<(f64, LatencyDiscounts)>,
+    /// The entry of `calibrated` for this step.
+    discounts: Option<LatencyDiscounts>,
     pub(crate) canary: Rate,
     pub(crate) baseline: Rate,
     pub(crate) last_data: Option<u64>,
@@ -75,7 +78,8 @@ impl SliState {
             guard: guarded(sli).map(|objective| AbsoluteGuard::new(objective, config.burn)),
             external: External::new(level),
             dispersion: Dispersion::default(),
-            calibrated: history.and_then(|history| discounts(&history.discounts)),
+            discounts: None,
+            calibrated: history.map_or_else(Vec::new, known_discounts),
             canary: Rate::default(),
             baseline: Rate::default(),
             last_data: None,
@@ -83,8 +87,14 @@ impl SliState {
         }
     }
 
-    pub(crate) fn start_step(&mut self, pass: Margin) {
+    pub(crate) fn start_step(&mut self, weight: f64, pass: Margin) {
         self.ticks = 0;
+        let distance = |known: f64| (known / weight).ln().abs();
+        let nearest = self
+            .calibrated
+            .iter()
+            .min_by(|(a, _), (b, _)| distance(*a).total_cmp(&distance(*b)));
+        self.discounts = nearest.map(|(_, discounts)| discounts.clone());
         match &mut self.test {
             Test::Ratio(member) => member.start_step(pass),
             Test::Latency(test) => test.start_step(pass),
@@ -124,7 +134,7 @@ impl SliState {
                 let Test::Ratio(member) = &mut self.test else {
                     return refused;
                 };
-                member.observe(tick.t, c, b, discounts.threshold);
+                member.observe(tick.t, c, b, &discounts.threshold);
                 if better == Better::Lower {
                     self.external.observe(tick.t, c, b);
                 }
@@ -194,17 +204,13 @@ impl SliState {
     }
 
     fn observe_alone(&mut self, t: u64, rate: Rate, better: Better) {
-        let tempering = Tempering {
-            eta: 1.0,
-            cap: Some(UNCALIBRATED_CAP),
-        };
         let bad = if better == Better::Lower {
             rate.bad
         } else {
             rate.requests - rate.bad
         };
         if let Some(guard) = &mut self.guard {
-            guard.observe(t, Rate { bad, ..rate }, tempering);
+            guard.observe(t, Rate { bad, ..rate }, UNCALIBRATED_CAP);
         }
         add(&mut self.canary, rate);
         self.last_data = Some(t);
@@ -238,15 +244,12 @@ impl SliState {
 
     /// How this SLI's evidence is discounted now.
     pub(crate) fn discounts(&self) -> LatencyDiscounts {
-        if let Some(calibrated) = &self.calibrated {
+        if let Some(calibrated) = &self.discounts {
             return calibrated.clone();
         }
         let eta = 1.0 / self.dispersion.phi();
         LatencyDiscounts::all(Discount {
-            fail: Tempering {
-                eta,
-                cap: Some(UNCALIBRATED_CAP),
-            },
+            fail: Tempering::flat(eta, Some(UNCALIBRATED_CAP)),
             pass_eta: eta,
         })
     }
@@ -315,6 +318,14 @@ fn guarded(sli: &SliConfig) -> Option<f64> {
 
 fn tick_rate(row: &crate::tick::InstanceTick, index: usize) -> Option<Rate> {
     row.rate(index).ok().flatten()
+}
+
+fn known_discounts(history: &SliCalibration) -> Vec<(f64, LatencyDiscounts)> {
+    history
+        .steps
+        .iter()
+        .filter_map(|step| Some((step.weight, discounts(&step.members)?)))
+        .collect()
 }
 
 /// Ratio SLIs have one discount; it stands in every member's place.

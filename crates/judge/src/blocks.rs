@@ -1,0 +1,165 @@
+//! How far evidence must be discounted so that a service's own past would not have been blamed.
+
+use std::collections::BTreeMap;
+
+use crate::{dispersion::BLOCKS, mixture::Tempering};
+
+/// The cap on a tick's log-evidence where clumps are present or not ruled out.
+pub const CLUMP_CAP: f64 = 2.3;
+const ETA_MIN: f64 = 0.02;
+/// A pseudo-block this much larger than the largest one seen stands for what a short history has
+/// not shown yet.
+const PSEUDO: f64 = 1.25;
+/// Sums are kept in bins this wide with their first two moments: exact to third order.
+const BIN: f64 = 0.05;
+/// Sums are clamped here; far beyond every threshold.
+const EXTREME: f64 = 600.0;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bin {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+/// The distribution of block sums of one alternative's log-evidence, for one length and cap.
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    bins: BTreeMap<i32, Bin>,
+    count: f64,
+    largest: f64,
+}
+
+impl Sums {
+    fn add(&mut self, sum: f64) {
+        let sum = sum.clamp(-EXTREME, EXTREME);
+        let bin = self.bins.entry((sum / BIN).floor() as i32).or_default();
+        bin.count += 1.0;
+        bin.sum += sum;
+        bin.squares += sum * sum;
+        self.count += 1.0;
+        self.largest = self.largest.max(sum);
+    }
+
+    /// Mean of exp(eta * sum), with `pseudo` added as one more block.
+    fn mean(&self, eta: f64, pseudo: Option<f64>) -> f64 {
+        let total: f64 = self
+            .bins
+            .values()
+            .map(|bin| {
+                let mean = bin.sum / bin.count;
+                let variance = (bin.squares / bin.count - mean * mean).max(0.0);
+                bin.count * (eta * mean).exp() * (1.0 + 0.5 * eta * eta * variance)
+            })
+            .sum();
+        match pseudo {
+            Some(sum) => (total + (eta * sum).exp()) / (self.count + 1.0),
+            None => total / self.count,
+        }
+    }
+
+    /// The largest eta in [.02, 1] whose mean is at most 1. The mean is convex in eta and 1 at 0,
+    /// so everything below that eta is sound too.
+    fn eta(&self, pseudo: bool) -> f64 {
+        if self.count == 0.0 {
+            return 1.0;
+        }
+        let pseudo = pseudo.then_some(PSEUDO * self.largest);
+        if self.mean(1.0, pseudo) <= 1.0 {
+            return 1.0;
+        }
+        let (mut low, mut high) = (ETA_MIN, 1.0);
+        for _ in 0..30 {
+            let middle = 0.5 * (low + high);
+            if self.mean(middle, pseudo) <= 1.0 {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+/// One stable subset that plays the canary: the sums of its open blocks.
+#[derive(Debug, Clone)]
+struct Open {
+    number: [u64; BLOCKS.len()],
+    /// By block length, then alternative: uncapped and capped.
+    sums: Vec<[f64; 2]>,
+    started: bool,
+}
+
+/// Block sums of one member (a ratio comparison or the histogram test), pooled over the subsets
+/// that played the canary.
+#[derive(Debug, Clone)]
+pub struct BlockSums {
+    alternatives: usize,
+    open: Vec<Open>,
+    /// By block length, then alternative: uncapped and capped.
+    closed: Vec<[Sums; 2]>,
+}
+
+impl BlockSums {
+    /// For a member with this many alternatives, played by this many subsets.
+    pub fn new(alternatives: usize, subsets: usize) -> Self {
+        let cells = alternatives * BLOCKS.len();
+        let open = Open {
+            number: [0; BLOCKS.len()],
+            sums: vec![[0.0; 2]; cells],
+            started: false,
+        };
+        Self {
+            alternatives,
+            open: vec![open; subsets],
+            closed: vec![Default::default(); cells],
+        }
+    }
+
+    /// One tick's undiscounted log-evidence of one subset.
+    pub fn observe(&mut self, subset: usize, t: u64, evidence: &[f64]) {
+        let open = &mut self.open[subset];
+        for (length, seconds) in BLOCKS.iter().enumerate() {
+            let number = t / seconds;
+            let cells = length * self.alternatives..(length + 1) * self.alternatives;
+            if open.started && open.number[length] != number {
+                for cell in cells.clone() {
+                    for capped in 0..2 {
+                        self.closed[cell][capped].add(open.sums[cell][capped]);
+                    }
+                    open.sums[cell] = [0.0; 2];
+                }
+            }
+            open.number[length] = number;
+            for (cell, log_e) in cells.zip(evidence) {
+                open.sums[cell][0] += log_e;
+                open.sums[cell][1] += log_e.min(CLUMP_CAP);
+            }
+        }
+        open.started = true;
+    }
+
+    fn etas(&self, capped: bool) -> impl Iterator<Item = f64> {
+        (0..self.alternatives).map(move |k| {
+            (0..BLOCKS.len())
+                .map(|length| {
+                    self.closed[length * self.alternatives + k][usize::from(capped)].eta(capped)
+                })
+                .fold(1.0, f64::min)
+        })
+    }
+
+    /// Whether the history shows no clumps in this member.
+    pub fn is_clean(&self) -> bool {
+        self.etas(false).all(|eta| eta >= 0.85)
+    }
+
+    /// The discount, capped where any member of the SLI shows clumps.
+    pub fn tempering(&self, capped: bool) -> Tempering {
+        let mut tempering = Tempering::flat(1.0, capped.then_some(CLUMP_CAP));
+        for (slot, eta) in tempering.etas.iter_mut().zip(self.etas(capped)) {
+            *slot = eta;
+        }
+        tempering
+    }
+}
