@@ -10,7 +10,10 @@ use crate::support::*;
 
 #[tokio::test]
 async fn the_canary_gets_its_share() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     splitter
         .apply(table("20%", &[stable.address], &[canary.address]))
@@ -33,7 +36,10 @@ async fn the_canary_gets_its_share() {
 
 #[tokio::test]
 async fn a_new_table_is_obeyed_by_the_next_request_of_an_old_connection() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     let mut client = Client::to(&splitter).await;
     assert_eq!(client.get("/").await.status, 503);
@@ -55,7 +61,10 @@ async fn a_new_table_is_obeyed_by_the_next_request_of_an_old_connection() {
 
 #[tokio::test]
 async fn a_growing_weight_moves_users_only_from_stable_to_canary() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     let mut client = Client::to(&splitter).await;
     for by_cookie in [true, false] {
@@ -87,7 +96,10 @@ async fn a_growing_weight_moves_users_only_from_stable_to_canary() {
 
 #[tokio::test]
 async fn a_user_without_a_cookie_gets_one_and_keeps_the_version() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     let mut table = table("50%", &[stable.address], &[canary.address]);
     table.sticky = Some(Sticky::Cookie("uid".into()));
@@ -128,7 +140,10 @@ async fn a_service_that_sets_the_cookie_itself_has_the_last_word() {
 
 #[tokio::test]
 async fn the_force_header_outranks_weight_and_cookie_and_is_told_apart() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     let mut table = table("0%", &[stable.address], &[canary.address]);
     table.force_header = Some("x-arm".into());
@@ -159,7 +174,10 @@ async fn the_force_header_outranks_weight_and_cookie_and_is_told_apart() {
 
 #[tokio::test]
 async fn the_share_of_an_arm_without_instances_goes_to_the_other_and_is_told() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     let mut client = Client::to(&splitter).await;
     let mut table = table("100%", &[stable.address], &[canary.address]);
@@ -178,7 +196,10 @@ async fn the_share_of_an_arm_without_instances_goes_to_the_other_and_is_told() {
 
 #[tokio::test]
 async fn a_canary_at_zero_gets_nobody_even_where_stable_is_down() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     let mut table = table("0%", &[stable.address], &[canary.address]);
     table.arms[0].instances[0].ready = false;
@@ -186,9 +207,18 @@ async fn a_canary_at_zero_gets_nobody_even_where_stable_is_down() {
     let answer = Client::to(&splitter).await.get("/").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers["retry-after"], "1");
-    assert!(answer.body.starts_with("No instance of the service is ready."));
+    assert!(
+        answer
+            .body
+            .starts_with("No instance of the service is ready.")
+    );
     assert_eq!(canary.requests(), 0);
-    assert_eq!(Sums::until(&splitter, |sums| sums.unrouted > 0).await.unrouted, 1);
+    assert_eq!(
+        Sums::until(&splitter, |sums| sums.unrouted > 0)
+            .await
+            .unrouted,
+        1
+    );
 }
 
 #[tokio::test]
@@ -209,8 +239,14 @@ async fn a_table_that_contradicts_itself_leaves_the_old_one_in_force() {
         force_header: Some("no spaces please".into()),
         ..good.clone()
     };
-    assert!(matches!(splitter.apply(twice), Err(InvalidTable::DuplicateArm(_))));
-    assert!(matches!(splitter.apply(same), Err(InvalidTable::SameArm(_))));
+    assert!(matches!(
+        splitter.apply(twice),
+        Err(InvalidTable::DuplicateArm(_))
+    ));
+    assert!(matches!(
+        splitter.apply(same),
+        Err(InvalidTable::SameArm(_))
+    ));
     let error = splitter.apply(unnamed).unwrap_err();
     assert!(error.to_string().contains("`no spaces please`"), "{error}");
     assert_eq!(*splitter.table(), good);

@@ -136,10 +136,17 @@ async fn a_body_beyond_the_limit_is_not_copied() {
 
 #[tokio::test]
 async fn what_goes_to_the_canary_anyway_is_not_copied() {
-    let (stable, canary) = (Service::named("stable").await, Service::named("canary").await);
+    let (stable, canary) = (
+        Service::named("stable").await,
+        Service::named("canary").await,
+    );
     let splitter = splitter();
     splitter
-        .apply(mirrored(table("100%", &[stable.address], &[canary.address])))
+        .apply(mirrored(table(
+            "100%",
+            &[stable.address],
+            &[canary.address],
+        )))
         .unwrap();
     let mut client = Client::to(&splitter).await;
     for _ in 0..5 {
