@@ -185,6 +185,19 @@ const AGREEMENTS: &[(&str, &str)] = &[
 ];
 
 impl SqliteStore {
+    /// Writes a backup named after `at` into the folder `backups` beside the database, where
+    /// damage is told to look for it, and keeps the newest `keep` (at least this one). Only one
+    /// may run at a time. Returns the backup.
+    pub async fn back_up(&self, at: Timestamp, keep: usize) -> Result<PathBuf> {
+        let io = |error| self.place.explain_io(WHAT, error);
+        let folder = folder_beside(self.place.path());
+        fs::create_dir_all(&folder).map_err(io)?;
+        let backup = folder.join(backup_name(at));
+        write(&self.place, &backup).await?;
+        rotate_backups(&folder, keep.max(1)).map_err(io)?;
+        Ok(backup)
+    }
+
     /// Puts the backup `from` in the place of the database `to`. The backup is copied and the
     /// copy checked before anything is replaced; the damaged files are kept under their names
     /// with `.` and `aside` behind (a date, for instance). Stopped half-way, calling it again
@@ -225,8 +238,7 @@ impl SqliteStore {
             return Err(bad(detail));
         }
 
-        // The log goes first-class with its database: left behind, it would be played into the
-        // restored one.
+        // The log goes with its database: left behind, it would be played into the restored one.
         let files = ["", "-wal", "-shm"].map(|suffix| {
             let aside = place.beside(&format!(".{aside}{suffix}"));
             (place.beside(suffix), aside)

@@ -194,3 +194,28 @@ fn read(row: &SqliteRow) -> Result<LaneRow, Fault> {
         active: row.integer("active")? != 0,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Row as _};
+
+    use super::*;
+
+    /// However many lanes are idle or owned, a claim looks only at those it may take.
+    #[tokio::test]
+    async fn a_claim_visits_only_lanes_that_it_may_take() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        super::super::migrate::run(&mut db).await.unwrap();
+        let steps = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {CLAIM}")))
+            .fetch_all(&mut db)
+            .await
+            .unwrap();
+        let plan: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+        let narrow = |step: &String| step.contains("lanes_with_work (owned_until<?)");
+        assert!(plan.iter().any(narrow), "{plan:?}");
+        assert!(
+            !plan.iter().any(|step| step.starts_with("SCAN")),
+            "{plan:?}"
+        );
+    }
+}

@@ -81,13 +81,19 @@ pub(super) async fn get(db: &SqlitePool, id: &str) -> Result<Option<RolloutRow>,
     row.as_ref().map(read).transpose()
 }
 
-/// Newest first. Each combination has an index that gives the order, so a page costs the same
-/// however many rollouts there are.
 pub(super) async fn list(
     db: &SqlitePool,
     filter: &RolloutFilter,
     limit: i64,
 ) -> Result<Vec<RolloutRow>, Fault> {
+    let mut query = page(filter, limit);
+    let rows = query.build().fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Newest first. Each combination has an index that gives the order, so a page costs the same
+/// however many rollouts there are.
+fn page(filter: &RolloutFilter, limit: i64) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::<Sqlite>::new(LIST);
     match (&filter.service, &filter.environment) {
         (Some(service), Some(environment)) => {
@@ -116,8 +122,7 @@ pub(super) async fn list(
             .push(")");
     }
     query.push(" ORDER BY number DESC LIMIT ").push_bind(limit);
-    let rows = query.build().fetch_all(db).await?;
-    rows.iter().map(read).collect()
+    query
 }
 
 fn read(row: &SqliteRow) -> Result<RolloutRow, Fault> {
@@ -134,4 +139,45 @@ fn read(row: &SqliteRow) -> Result<RolloutRow, Fault> {
         updated_at: row.time("updated_at")?,
         ended_at: row.maybe_time("ended_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use airboss_model::{EnvironmentName, ServiceName};
+    use sqlx::{Connection as _, Row as _, SqliteConnection};
+
+    use super::*;
+
+    /// Every combination is found by an index in its order: nothing is scanned or sorted.
+    #[tokio::test]
+    async fn every_page_is_read_in_the_order_of_an_index() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        super::super::migrate::run(&mut db).await.unwrap();
+        let (service, environment) = ("shop".parse().unwrap(), "staging".parse().unwrap());
+        for number in 0..24 {
+            let filter = RolloutFilter {
+                service: (number & 1 != 0).then(|| ServiceName::clone(&service)),
+                environment: (number & 2 != 0).then(|| EnvironmentName::clone(&environment)),
+                before: (number & 4 != 0).then(|| "shop-1".parse().unwrap()),
+                ended: [None, Some(true), Some(false)][number / 8],
+                limit: 0,
+            };
+            let sql = format!("EXPLAIN QUERY PLAN {}", page(&filter, 50).into_string());
+            let steps = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .fetch_all(&mut db)
+                .await
+                .unwrap();
+            let plan: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+            // Walking all rollouts in their own order is right where nothing narrows them.
+            let all = filter.service.is_none() && filter.environment.is_none();
+            for step in &plan {
+                assert!(!step.contains("TEMP B-TREE"), "{filter:?}: {plan:?}");
+                let scans = step.starts_with("SCAN") && !step.contains("rollouts_live");
+                assert!(!scans || all, "{filter:?}: {plan:?}");
+            }
+            if filter.ended == Some(false) {
+                assert!(plan[0].contains("rollouts_live"), "{filter:?}: {plan:?}");
+            }
+        }
+    }
 }

@@ -44,8 +44,8 @@ async fn child_that_commits_until_it_is_killed() {
             }
         });
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.unwrap();
+    if let Some(failed) = tasks.join_next().await {
+        failed.unwrap();
     }
 }
 
