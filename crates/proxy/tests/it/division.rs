@@ -68,7 +68,7 @@ async fn a_growing_weight_moves_users_only_from_stable_to_canary() {
     let splitter = splitter();
     let mut client = Client::to(&splitter).await;
     for by_cookie in [true, false] {
-        let mut on_canary = vec![false; 150];
+        let mut on_canary = [false; 150];
         for weight in ["1%", "10%", "35%", "80%", "100%"] {
             let mut table = table(weight, &[stable.address], &[canary.address]);
             table.sticky = Some(if by_cookie {
