@@ -3,6 +3,127 @@
 //! * **Is for**: `/api/v1` with its OpenAPI document, the live stream, and the agents' half in
 //!   `/agent/v1`.
 //! * **Must never**: decide. Every command goes into the inbox and is answered by the engine.
-//! * **Start reading** at [`api::views`], what clients read.
+//! * **Start reading** at [`api::views`], what clients read; then [`app`], every route.
 
 pub mod api;
+pub mod blobs;
+mod draw;
+mod problem;
+mod routes;
+
+use std::sync::Arc;
+
+use airboss_runtime::Runtime;
+use airboss_store::SqliteStore;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::blobs::Blobs;
+use crate::problem::Failure;
+
+/// The largest JSON body that is taken: a manifest of 1 MiB and some.
+const BODY_MAX: usize = 2 << 20;
+
+/// The largest report that is taken from an agent.
+const REPORT_MAX: usize = 32 << 20;
+
+/// Everything that handlers need.
+pub struct Site {
+    /// The controller.
+    pub runtime: Arc<Runtime>,
+    /// Artifacts' content.
+    pub blobs: Blobs,
+    /// The token that clients and agents show.
+    pub token: String,
+    /// The data folder, for people.
+    pub data_dir: String,
+    /// The store's file, for `doctor`.
+    pub store: String,
+}
+
+/// Handlers' view of the site.
+type Here = State<Arc<Site>>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Airboss",
+        description = "Release management: ships a version a slice at a time, judges it every second, takes a bad one back.\n\nEvery request but `GET /healthz` carries `Authorization: Bearer TOKEN`. Requests that change something may carry `Idempotency-Key`: the same key again is the same request.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "artifacts", description = "What CI built, by digest"),
+        (name = "rollouts", description = "One release going into one environment"),
+        (name = "lanes", description = "A service in an environment, as it is"),
+        (name = "events", description = "What happened"),
+        (name = "system", description = "The installation")
+    )
+)]
+struct Document;
+
+fn api() -> OpenApiRouter<Arc<Site>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(routes::artifacts::router())
+        .merge(routes::rollouts::router())
+        .merge(routes::lanes::router())
+        .merge(routes::events::router())
+        .merge(routes::system::router())
+}
+
+/// The OpenAPI 3.1 document of `/api/v1`.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    api().into_openapi()
+}
+
+/// Every route, ready to be served.
+pub fn app(site: Arc<Site>) -> Router {
+    let (api, document) = api().split_for_parts();
+    let document = Arc::new(document);
+    let agents = routes::agents::router().layer(DefaultBodyLimit::max(REPORT_MAX));
+    api.route(
+        "/api/v1/openapi.json",
+        get(move || async move { axum::Json((*document).clone()) }),
+    )
+    .layer(DefaultBodyLimit::max(BODY_MAX))
+    .merge(routes::artifacts::upload())
+    .merge(agents)
+    .fallback(|| async {
+        Failure::not_found(
+            "there is nothing at this address; `/api/v1/openapi.json` lists what there is",
+        )
+    })
+    .layer(axum::middleware::from_fn_with_state(
+        Arc::clone(&site),
+        authorize,
+    ))
+    .route("/healthz", get(|| async { "ok\n" }))
+    .with_state(site)
+}
+
+/// Lets in who shows the token.
+async fn authorize(State(site): Here, request: Request, next: Next) -> Response {
+    let shown = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    match shown {
+        Some(token) if same(token.as_bytes(), site.token.as_bytes()) => next.run(request).await,
+        Some(_) => Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is not the one of this installation; it lies in the data folder's file `token`").into_response(),
+        None => Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", "send the installation's token as `Authorization: Bearer TOKEN`; it lies in the data folder's file `token`").into_response(),
+    }
+}
+
+/// Compares in a time that does not tell how much was right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+/// The store that a laptop's controller uses.
+pub type LocalStore = SqliteStore;

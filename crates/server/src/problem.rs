@@ -1,0 +1,116 @@
+//! Answers that are not the wanted one.
+
+use airboss_engine::Refusal;
+use airboss_model::id::InvalidId;
+use airboss_runtime::{HubError, SubmitError};
+use airboss_store::StoreError;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::api::views::Problem;
+
+/// A problem with the status that it is answered with.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    problem: Problem,
+}
+
+/// The result of a handler.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A problem without details.
+    pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            problem: Problem {
+                code: code.to_owned(),
+                message: message.into(),
+                details: Vec::new(),
+            },
+        }
+    }
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+    /// 422.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
+    }
+    /// With further lines.
+    #[must_use]
+    pub fn details(mut self, details: Vec<String>) -> Self {
+        self.problem.details = details;
+        self
+    }
+    /// What the engine refused.
+    pub fn refused(refusal: Refusal, message: String) -> Self {
+        let code = match refusal {
+            Refusal::Busy => "busy",
+            Refusal::NotInProgress => "not_in_progress",
+            Refusal::WrongPhase => "wrong_phase",
+            Refusal::NothingToReturnTo => "nothing_to_return_to",
+        };
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.problem)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (status, code) = match &error {
+            StoreError::VersionPinned { .. } => (StatusCode::CONFLICT, "version_pinned"),
+            StoreError::Conflict { .. } => (StatusCode::CONFLICT, "invalid"),
+            StoreError::DiskFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "unavailable"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::error!(%error, "the store did not do what a request needs");
+        }
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Store(error) => error.into(),
+            undecided @ SubmitError::Undecided(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                undecided.to_string(),
+            ),
+        }
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        let status = match error {
+            HubError::OtherAgent { .. } => StatusCode::CONFLICT,
+            HubError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            HubError::NoAnswer(_) => StatusCode::GATEWAY_TIMEOUT,
+        };
+        Self::new(status, "unavailable", error.to_string())
+    }
+}
+
+impl From<InvalidId> for Failure {
+    fn from(error: InvalidId) -> Self {
+        Self::invalid(error.to_string())
+    }
+}

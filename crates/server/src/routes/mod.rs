@@ -1,0 +1,31 @@
+//! Handlers, one module a noun.
+
+pub mod agents;
+pub mod artifacts;
+pub mod events;
+pub mod lanes;
+pub mod rollouts;
+pub mod system;
+
+use airboss_runtime::Runtime;
+use axum::http::HeaderMap;
+
+use crate::problem::{Failure, Result};
+
+/// The key of a request: the client's, or a new one.
+fn key(headers: &HeaderMap) -> Result<String> {
+    match headers.get("idempotency-key") {
+        None => Ok(uuid::Uuid::now_v7().to_string()),
+        Some(value) => match value.to_str() {
+            Ok(key) if !key.is_empty() && key.len() <= 200 => Ok(key.to_owned()),
+            _ => Err(Failure::invalid(
+                "`Idempotency-Key` must be 1 to 200 visible characters",
+            )),
+        },
+    }
+}
+
+/// The number of the newest event.
+fn last_event(runtime: &Runtime) -> u64 {
+    *runtime.events().borrow()
+}

@@ -1,0 +1,480 @@
+//! Rollouts: ship, steer, list, explain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airboss_engine::{Answer, Cause, Command, Event, Input, PassedBy, Request};
+use airboss_model::manifest::{Service, Severity};
+use airboss_model::{Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
+use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use sha2::{Digest as _, Sha256};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::key;
+use crate::api::requests::{ActionRequest, LogQuery, RollbackRequest, RolloutQuery, ShipRequest};
+use crate::api::views::{
+    Accepted, DecisionView, Explanation, LogLineView, LogView, Problem, RolloutList, RolloutView,
+    VerdictView,
+};
+use crate::problem::{Failure, Result};
+use crate::{Here, Site, draw};
+
+/// How long an agent may take to hand over log lines.
+const LOGS_WITHIN: Duration = Duration::from_secs(10);
+
+pub fn router() -> OpenApiRouter<Arc<Site>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, ship))
+        .routes(routes!(get))
+        .routes(routes!(explain))
+        .routes(routes!(logs))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(promote))
+        .routes(routes!(abort))
+        .routes(routes!(rollback))
+}
+
+/// Ships a release: registers the version and starts a rollout, or puts it in line.
+#[utoipa::path(
+    post, path = "/api/v1/rollouts", tag = "rollouts", request_body = ShipRequest,
+    responses((status = 201, body = Accepted), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem))
+)]
+async fn ship(
+    State(site): Here,
+    headers: HeaderMap,
+    Json(request): Json<ShipRequest>,
+) -> Result<(StatusCode, Json<Accepted>)> {
+    let key = key(&headers)?;
+    let (service, warnings) = read_manifest(&request)?;
+    let name = service.metadata.name.clone();
+    let environment: EnvironmentName = request
+        .environment
+        .as_deref()
+        .map_or(Ok(EnvironmentName::default()), str::parse)?;
+    let digest: Digest = request.digest.parse()?;
+    let release = ReleaseId::new(&name, &request.version)?;
+    let store = site.runtime.store();
+    let now = site.runtime.clock().now();
+    if store.artifact(&digest).await?.is_none() {
+        return Err(Failure::not_found(format!(
+            "{digest} is not kept here; upload it first with POST /api/v1/artifacts"
+        )));
+    }
+    let manifest_hash = Digest::from_sha256(Sha256::digest(request.manifest.as_bytes()).into());
+    let manifest =
+        serde_json::to_value(&service).map_err(|error| Failure::invalid(error.to_string()))?;
+    store
+        .put_service(&ServiceRow {
+            name: name.clone(),
+            text: request.manifest,
+            manifest,
+            hash: manifest_hash,
+            at: now,
+        })
+        .await?;
+    store
+        .create_release(&ReleaseRow {
+            id: release.clone(),
+            digest,
+            manifest_hash,
+            created_by: request.by.clone(),
+            at: now,
+        })
+        .await?;
+    let rollout = store.allocate_rollout(&name).await?;
+    let command = Command::Ship(Request {
+        rollout,
+        release,
+        digest,
+        service,
+        by: request.by.clone(),
+        at: now,
+        is_return: false,
+    });
+    let lane = LaneId::new(&name, &environment);
+    let mut accepted = submit(&site, lane, key, command, request.by).await?;
+    accepted.warnings = warnings;
+    Ok((StatusCode::CREATED, Json(accepted)))
+}
+
+fn read_manifest(request: &ShipRequest) -> Result<(Service, Vec<String>)> {
+    let documents = airboss_model::manifest::parse(&request.manifest_name, &request.manifest)
+        .map_err(|findings| {
+            let errors = findings
+                .iter()
+                .filter(|finding| finding.severity == Severity::Error)
+                .count();
+            let mistakes = if errors == 1 { "a mistake" } else { "mistakes" };
+            Failure::invalid(format!("{} has {mistakes}", request.manifest_name))
+                .details(findings.iter().map(ToString::to_string).collect())
+        })?;
+    let mut warnings = Vec::new();
+    let mut services = Vec::new();
+    for document in documents {
+        warnings.extend(document.warnings.iter().map(ToString::to_string));
+        let airboss_model::manifest::Resource::Service(service) = document.resource;
+        services.push(*service);
+    }
+    let names = || {
+        services
+            .iter()
+            .map(|service| service.metadata.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match (&request.service, services.len()) {
+        (None, 1) => Ok((services.remove(0), warnings)),
+        (None, _) => Err(Failure::invalid(format!(
+            "{} holds several services ({}); name the one to ship",
+            request.manifest_name,
+            names()
+        ))),
+        (Some(wanted), _) => {
+            let found = services
+                .iter()
+                .position(|service| service.metadata.name.as_str() == wanted);
+            let at = found.ok_or_else(|| {
+                Failure::invalid(format!(
+                    "{} holds no service `{wanted}`; it holds {}",
+                    request.manifest_name,
+                    names()
+                ))
+            })?;
+            Ok((services.swap_remove(at), warnings))
+        }
+    }
+}
+
+async fn submit(
+    site: &Site,
+    lane: LaneId,
+    key: String,
+    command: Command,
+    by: String,
+) -> Result<Accepted> {
+    if by.trim().is_empty() || by.len() > 200 {
+        return Err(Failure::invalid(
+            "`by` must name who asks, in 1 to 200 characters",
+        ));
+    }
+    match site
+        .runtime
+        .submit(lane, key, Input::Command { command, by })
+        .await?
+    {
+        Answer::Accepted { rollout, message } => Ok(Accepted {
+            rollout: rollout.to_string(),
+            message,
+            warnings: Vec::new(),
+        }),
+        Answer::Refused { refusal, message } => Err(Failure::refused(refusal, message)),
+    }
+}
+
+async fn row(site: &Site, id: &str) -> Result<RolloutRow> {
+    let id: RolloutId = id.parse()?;
+    let row = site.runtime.store().rollout(&id).await?;
+    row.ok_or_else(|| {
+        Failure::not_found(format!(
+            "there is no rollout {id}; `airboss history` lists them"
+        ))
+    })
+}
+
+async fn act(
+    site: &Site,
+    headers: &HeaderMap,
+    id: &str,
+    by: String,
+    command: impl FnOnce(RolloutId) -> Command,
+) -> Result<Json<Accepted>> {
+    let row = row(site, id).await?;
+    Ok(Json(
+        submit(site, row.lane, key(headers)?, command(row.id), by).await?,
+    ))
+}
+
+/// Holds a rollout: no further step. It is still judged, and still taken back if it fails.
+#[utoipa::path(
+    post, path = "/api/v1/rollouts/{id}/pause", tag = "rollouts", request_body = ActionRequest,
+    params(("id" = String, Path, description = "such as `checkout-7`")),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem), (status = 409, body = Problem))
+)]
+async fn pause(
+    State(site): Here,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Json(request): Json<ActionRequest>,
+) -> Result<Json<Accepted>> {
+    act(&site, &headers, &id, request.by, |rollout| Command::Pause {
+        rollout,
+    })
+    .await
+}
+
+/// Lets a paused rollout go on.
+#[utoipa::path(
+    post, path = "/api/v1/rollouts/{id}/resume", tag = "rollouts", request_body = ActionRequest,
+    params(("id" = String, Path, description = "such as `checkout-7`")),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem), (status = 409, body = Problem))
+)]
+async fn resume(
+    State(site): Here,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Json(request): Json<ActionRequest>,
+) -> Result<Json<Accepted>> {
+    act(&site, &headers, &id, request.by, |rollout| {
+        Command::Resume { rollout }
+    })
+    .await
+}
+
+/// Takes the next step without waiting for its evidence. The record says who did it.
+#[utoipa::path(
+    post, path = "/api/v1/rollouts/{id}/promote", tag = "rollouts", request_body = ActionRequest,
+    params(("id" = String, Path, description = "such as `checkout-7`")),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem), (status = 409, body = Problem))
+)]
+async fn promote(
+    State(site): Here,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Json(request): Json<ActionRequest>,
+) -> Result<Json<Accepted>> {
+    let full = request.full;
+    act(&site, &headers, &id, request.by, |rollout| {
+        Command::Promote { rollout, full }
+    })
+    .await
+}
+
+/// Returns to stable and ends the rollout; a waiting one is taken out of the queue.
+#[utoipa::path(
+    post, path = "/api/v1/rollouts/{id}/abort", tag = "rollouts", request_body = ActionRequest,
+    params(("id" = String, Path, description = "such as `checkout-7`")),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem), (status = 409, body = Problem))
+)]
+async fn abort(
+    State(site): Here,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Json(request): Json<ActionRequest>,
+) -> Result<Json<Accepted>> {
+    let (force, reason) = (request.force, request.reason);
+    act(&site, &headers, &id, request.by, |rollout| Command::Abort {
+        rollout,
+        force,
+        reason,
+    })
+    .await
+}
+
+/// Returns a service to an earlier version. While a rollout is in progress, this is its abort.
+#[utoipa::path(
+    post, path = "/api/v1/services/{service}/rollback", tag = "rollouts", request_body = RollbackRequest,
+    params(("service" = String, Path, description = "the service's name")),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem), (status = 409, body = Problem))
+)]
+async fn rollback(
+    State(site): Here,
+    headers: HeaderMap,
+    Path(service): Path<String>,
+    Json(request): Json<RollbackRequest>,
+) -> Result<Json<Accepted>> {
+    let service: ServiceName = service.parse()?;
+    let environment: EnvironmentName = request
+        .environment
+        .as_deref()
+        .map_or(Ok(EnvironmentName::default()), str::parse)?;
+    let store = site.runtime.store();
+    if store.service(&service).await?.is_none() {
+        return Err(Failure::not_found(format!(
+            "there is no service `{service}`; `airboss status` lists them"
+        )));
+    }
+    let to = request
+        .to
+        .as_deref()
+        .map(|version| ReleaseId::new(&service, version))
+        .transpose()?;
+    let rollout = store.allocate_rollout(&service).await?;
+    let command = Command::Rollback {
+        rollout,
+        to,
+        reason: request.reason,
+    };
+    let lane = LaneId::new(&service, &environment);
+    Ok(Json(
+        submit(&site, lane, key(&headers)?, command, request.by).await?,
+    ))
+}
+
+/// Rollouts, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts", tag = "rollouts", params(RolloutQuery),
+    responses((status = 200, body = RolloutList), (status = 422, body = Problem))
+)]
+async fn list(State(site): Here, Query(query): Query<RolloutQuery>) -> Result<Json<RolloutList>> {
+    let limit = query.limit.unwrap_or(50).clamp(1, 500);
+    let filter = RolloutFilter {
+        service: query.service.as_deref().map(str::parse).transpose()?,
+        environment: query.environment.as_deref().map(str::parse).transpose()?,
+        ended: query.ended,
+        before: query.before.as_deref().map(str::parse).transpose()?,
+        limit,
+    };
+    let rows = site.runtime.store().rollouts(&filter).await?;
+    let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = rows.last().filter(|_| full).map(|last| last.id.to_string());
+    Ok(Json(RolloutList {
+        rollouts: rows.iter().map(draw::rollout).collect(),
+        next,
+    }))
+}
+
+/// One rollout.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts/{id}", tag = "rollouts",
+    params(("id" = String, Path, description = "such as `checkout-7`")),
+    responses((status = 200, body = RolloutView), (status = 404, body = Problem))
+)]
+async fn get(State(site): Here, Path(id): Path<String>) -> Result<Json<RolloutView>> {
+    Ok(Json(draw::rollout(&row(&site, &id).await?)))
+}
+
+/// Why a rollout went as it did: every decision with what it rests on.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts/{id}/explain", tag = "rollouts",
+    params(("id" = String, Path, description = "such as `checkout-7`")),
+    responses((status = 200, body = Explanation), (status = 404, body = Problem))
+)]
+async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Explanation>> {
+    let row = row(&site, &id).await?;
+    let mut decisions = Vec::new();
+    let mut after = 0;
+    let mut verdict: Option<VerdictView> = None;
+    loop {
+        let filter = EventFilter {
+            after,
+            rollout: Some(row.id.clone()),
+            lane: None,
+            limit: 1_000,
+        };
+        let events = site.runtime.store().events(&filter).await?;
+        let Some(last) = events.last() else { break };
+        after = last.number;
+        for kept in events {
+            let Ok(event) = serde_json::from_value::<Event>(kept.body) else {
+                continue;
+            };
+            if let Event::VerdictChanged { assessment, .. } = &event {
+                verdict = Some(draw::verdict(assessment));
+            }
+            if let Some((by, judged)) = decided_by(&event) {
+                let verdict = if judged { verdict.clone() } else { None };
+                decisions.push(DecisionView {
+                    number: kept.number,
+                    at: kept.at.to_string(),
+                    what: kept.message,
+                    by,
+                    verdict,
+                });
+            }
+        }
+    }
+    let view = draw::rollout(&row);
+    let summary = match &view.outcome {
+        Some(outcome) => format!(
+            "{} of {} {}: {}",
+            view.id,
+            row.release,
+            outcome.replace('_', " "),
+            view.reason
+        ),
+        None => format!(
+            "{} of {} is {}: {}",
+            view.id,
+            row.release,
+            view.phase.replace('_', " "),
+            view.reason
+        ),
+    };
+    Ok(Json(Explanation {
+        rollout: view,
+        summary,
+        decisions,
+    }))
+}
+
+/// Who or what decided, and whether the judge's numbers mattered; None where nothing was decided.
+fn decided_by(event: &Event) -> Option<(String, bool)> {
+    let plain = |by: &str| Some((by.to_owned(), false));
+    match event {
+        Event::Requested { request, .. } => Some((request.by.clone(), false)),
+        Event::Started { .. } | Event::Withdrawn { .. } | Event::Ended { .. } => plain("plan"),
+        Event::StepConfirmed { .. } | Event::ReturnedToStable { .. } => plain("data plane"),
+        Event::StepPassed { by, .. } => Some(match by {
+            PassedBy::Evidence => ("evidence".to_owned(), true),
+            PassedBy::Plan => ("plan".to_owned(), false),
+            PassedBy::Policy => ("policy".to_owned(), true),
+            PassedBy::Person { name } => (name.clone(), true),
+        }),
+        Event::RollbackStarted { cause, .. } => Some(match cause {
+            Cause::Judge => ("evidence".to_owned(), true),
+            Cause::Person { name, .. } => (name.clone(), false),
+            Cause::Instances => ("instances".to_owned(), false),
+            Cause::Lease => ("lease".to_owned(), false),
+            Cause::Deadline => ("policy".to_owned(), true),
+            Cause::Superseded { by } => (by.to_string(), false),
+        }),
+        Event::VerdictChanged { .. } => Some(("evidence".to_owned(), true)),
+        Event::DeadlineHeld { .. } => Some(("policy".to_owned(), true)),
+        Event::Stalled { .. } => plain("data plane"),
+        Event::Paused { by, .. } | Event::Resumed { by, .. } => Some((by.clone(), false)),
+        Event::Promoted { .. } => plain("plan"),
+        Event::Observed { .. }
+        | Event::TargetLost { .. }
+        | Event::DesiredChanged { .. }
+        | Event::StepShifting { .. }
+        | Event::RollbackStaged { .. }
+        | Event::RollbackRetried { .. } => None,
+    }
+}
+
+/// The last lines that a rollout's instances wrote.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts/{id}/logs", tag = "rollouts",
+    params(("id" = String, Path, description = "such as `checkout-7`"), LogQuery),
+    responses((status = 200, body = LogView), (status = 404, body = Problem), (status = 504, body = Problem))
+)]
+async fn logs(
+    State(site): Here,
+    Path(id): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Result<Json<LogView>> {
+    let row = row(&site, &id).await?;
+    let lines = query.lines.unwrap_or(100).clamp(1, 1_000);
+    let answer = site
+        .runtime
+        .hub()
+        .logs(row.lane, Some(row.id), lines, LOGS_WITHIN)
+        .await?;
+    let lines = answer
+        .lines
+        .into_iter()
+        .map(|line| LogLineView {
+            instance: line.instance,
+            text: line.text,
+        })
+        .collect();
+    Ok(Json(LogView {
+        lines,
+        problem: answer.problem,
+    }))
+}
