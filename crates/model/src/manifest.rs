@@ -19,7 +19,7 @@ mod template;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use read::{BYTES_MAX, Document, Resource, parse, parse_bytes};
+pub use read::{BYTES_MAX, Document, FINDINGS_MAX, Resource, parse, parse_bytes};
 pub use rules::{ENTRIES_MAX, INSTANCES_MAX, PLACEHOLDERS, SLOS_MAX, STEPS_MAX};
 pub use schema::schema;
 pub use secrets::is_secret_name;

@@ -15,7 +15,7 @@ use super::schema;
 use super::yaml::{Node, Value};
 
 /// Most findings of structure in one document; more would bury the first ones.
-const FINDINGS_MAX: usize = 50;
+const STRUCTURE_MAX: usize = 50;
 
 /// What was read of a document, and where something was left out.
 pub(super) struct Decoded<T> {
@@ -47,8 +47,8 @@ pub(super) fn decode<T: DeserializeOwned>(
         if let Some(finding) = describe(root, &error, outer) {
             findings.push(finding);
             count += 1;
-            if count == FINDINGS_MAX {
-                let text = format!("only the first {FINDINGS_MAX} findings are shown");
+            if count == STRUCTURE_MAX {
+                let text = format!("only the first {STRUCTURE_MAX} findings are shown");
                 findings.push(Finding::error(root.start(), text));
                 break;
             }

@@ -5,9 +5,13 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::secrets::masked;
+
 /// Longest piece of a source line that is shown, in characters; longer lines are cut around
 /// the place of interest.
 const EXCERPT: usize = 100;
+/// Bytes of a line that are looked at on each side of a finding: more than an excerpt shows.
+const REACH: usize = 8 * EXCERPT;
 /// Longest offending text that is quoted in full, in characters.
 const QUOTE: usize = 80;
 
@@ -117,7 +121,15 @@ impl Finding {
         let line_end = text[start..]
             .find('\n')
             .map_or(text.len(), |end| start + end);
+        let column = text[line_start..start].chars().count() + 1;
+        // A line may be as long as the file: only what is near can be shown anyway.
+        let line_start = line_start.max(floor(start.saturating_sub(REACH)));
+        let line_end = line_end.min(floor(start + REACH));
         let end = floor(self.at.end.clamp(start, line_end));
+        let secrets: Vec<&Range<usize>> = secrets
+            .iter()
+            .filter(|secret| secret.start < line_end && line_start < secret.end)
+            .collect();
         let shown = |from: usize, to: usize| -> String {
             text[from..to]
                 .char_indices()
@@ -139,9 +151,9 @@ impl Finding {
             severity: self.severity,
             file: file.to_owned(),
             line: text[..start].matches('\n').count() + 1,
-            column: before + 1,
+            column,
             text: shown(start, end).trim_end().to_owned(),
-            message: printable(&self.message),
+            message: printable(&masked(&self.message)),
             help: self.help.as_deref().map(printable),
             excerpt,
             caret,

@@ -12,6 +12,8 @@ use super::{API_VERSION, KINDS, ProcessTarget, Service, Target};
 
 /// Largest file that is read, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
+/// Most findings that are told about one file; a last one counts the others.
+pub const FINDINGS_MAX: usize = 100;
 
 /// One document of a manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,7 +90,7 @@ pub fn parse_bytes(file_name: &str, bytes: &[u8]) -> Result<Vec<Document>, Vec<D
 ///
 /// A byte order mark at the start is ignored. Empty documents (between two `---`) are skipped.
 /// Limits: [`BYTES_MAX`] bytes, 64 levels, 20,000 values with those that aliases repeat, 50
-/// findings of structure a document.
+/// findings of structure a document, [`FINDINGS_MAX`] findings in all.
 ///
 /// # Errors
 /// All findings, in the order of the text, where at least one is an error: what is no YAML
@@ -108,9 +110,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Vec<Document>, Vec<Diagnosti
     for node in &tree.documents {
         secrets::find(node, &mut hidden, &mut findings);
     }
-    if broken {
-        secrets::guess(text, &mut hidden);
-    }
+    secrets::guess(text, &mut hidden);
     if tree.documents.is_empty() && !broken {
         findings.push(
             Finding::error(0..0, "the file holds no document")
@@ -148,6 +148,15 @@ pub fn parse(file_name: &str, text: &str) -> Result<Vec<Document>, Vec<Diagnosti
     }
     findings.sort_by_key(|finding| (finding.at.start, finding.severity == Severity::Warning));
     let refused = findings.iter().any(|f| f.severity == Severity::Error);
+    let more = findings.len().saturating_sub(FINDINGS_MAX);
+    if refused && more > 0 {
+        // Errors first: a warning must not push out the reason for the refusal.
+        findings.sort_by_key(|finding| finding.severity == Severity::Warning);
+        findings.truncate(FINDINGS_MAX);
+        findings.sort_by_key(|finding| finding.at.start);
+        let last = findings.last().map_or(0..0, |finding| finding.at.clone());
+        findings.push(Finding::error(last, format!("and {more} more findings")));
+    }
     if refused {
         let place = |finding: Finding| finding.place(file_name, text, &hidden);
         return Err(findings.into_iter().map(place).collect());

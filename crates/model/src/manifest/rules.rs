@@ -169,12 +169,14 @@ impl Rules<'_> {
             &format!("write a span from {least} to {most}"),
         );
     }
-    fn count(&mut self, path: &[&str], count: usize, most: usize) {
+    /// True where there are not too many; what is too long is not looked at any closer.
+    fn count(&mut self, path: &[&str], count: usize, most: usize) -> bool {
         if count > most {
             let name = path.last().copied().unwrap_or_default();
             let help = format!("at most {most} are taken");
             self.error(path, format!("{name} has {count} entries"), &help);
         }
+        count <= most
     }
     fn metadata(&mut self, metadata: &Metadata) {
         if let Some(owner) = &metadata.owner

@@ -23,6 +23,11 @@ pub fn schema() -> Value {
     ];
     without_null(&mut schema);
     if let Some(root) = schema.as_object_mut() {
+        // First what a reader looks for.
+        let rest = std::mem::take(root);
+        root.insert("$schema".to_owned(), Value::Null);
+        root.insert("title".to_owned(), Value::Null);
+        root.extend(rest);
         root.insert("title".to_owned(), "Airboss manifest".into());
         if let Some(Value::Array(required)) = root.get_mut("required") {
             required.splice(0..0, envelope.iter().map(|(name, _)| Value::from(*name)));

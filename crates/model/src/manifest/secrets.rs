@@ -98,28 +98,56 @@ fn refusal(at: Range<usize>, what: &str) -> Finding {
     )
 }
 
-/// Notes what looks like a secret in a text that is no YAML, line by line.
+/// Notes what looks like a secret by the bare text, line by line, where nothing in that place
+/// was noted before: an open quote may hide an entry from the tree.
 pub(super) fn guess(text: &str, hidden: &mut Vec<Range<usize>>) {
+    let mut known = hidden.clone();
+    known.sort_by_key(|range| range.start);
+    let mut note = |range: Range<usize>| {
+        let before = known.partition_point(|other| other.start < range.end);
+        if before == 0 || known[before - 1].end <= range.start {
+            hidden.push(range);
+        }
+    };
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let mut name_start = 0;
         for (at, c) in line.char_indices() {
             if matches!(c, ':' | '=') {
                 let name = line[name_start..at].trim_matches(|c: char| !c.is_alphanumeric());
-                if is_secret_name(name) {
-                    hidden.push(start + at + 1..start + line.len());
+                let value = line[at + 1..].trim_start_matches([' ', '"', '\'']);
+                if is_secret_name(name) && !is_reference(value) {
+                    note(start + at + 1..start + line.len());
                     break;
                 }
             }
-            if !c.is_alphanumeric() && !matches!(c, '_' | '-') {
+            // A closing quote belongs to the name in front of it.
+            let quote = matches!(c, '"' | '\'') && line[at + 1..].starts_with([':', '=']);
+            if !c.is_alphanumeric() && !matches!(c, '_' | '-') && !quote {
                 name_start = at + c.len_utf8();
             }
         }
         if let Some(range) = url_password(line) {
-            hidden.push(start + range.start..start + range.end);
+            note(start + range.start..start + range.end);
         }
         start += line.len();
     }
+}
+
+/// A message with what looks like a secret in its quoted parts shown as `*`.
+pub(super) fn masked(message: &str) -> String {
+    let parts = message.split('`').enumerate().map(|(index, part)| {
+        let mut hidden = Vec::new();
+        if index % 2 == 1 {
+            guess(part, &mut hidden);
+        }
+        let show = |(at, c)| match hidden.iter().any(|range| range.contains(&at)) {
+            true => '*',
+            false => c,
+        };
+        part.char_indices().map(show).collect::<String>()
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 #[cfg(test)]

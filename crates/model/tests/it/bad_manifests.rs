@@ -270,6 +270,32 @@ fn a_secret_in_a_manifest_is_refused_and_never_shown() {
     insta::assert_snapshot!(seen.join("\n\n"));
 }
 
+#[test]
+fn a_flood_of_findings_ends_with_a_count() {
+    let twice = format!("{{ {} }}", "A_KEY: s, ".repeat(5_000));
+    let many = format!(
+        "{{ {} }}",
+        (0..5_000)
+            .map(|n| format!("K{n}_TOKEN: s, "))
+            .collect::<String>()
+    );
+    let steps = format!("[{}]", "1%, ".repeat(15_000));
+    for text in [
+        with("LOG_LEVEL: info", &format!("X: {twice}")),
+        with("LOG_LEVEL: info", &format!("X: {many}")),
+        with("[1%, 10%, 50%, 100%]", &steps),
+        with(
+            "tier: critical",
+            &format!("labels: {}", many.replace("_TOKEN", "")),
+        ),
+    ] {
+        let found = manifest::parse("airboss.yaml", &text).unwrap_err();
+        assert!(found.len() <= manifest::FINDINGS_MAX + 1, "{}", found.len());
+        let longest = found.iter().map(|finding| finding.to_string().len()).max();
+        assert!(longest < Some(1_000), "{longest:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -291,6 +317,26 @@ proptest! {
             let shown = finding.to_string();
             prop_assert!(!shown.contains('\t'));
         }
+    }
+
+    #[test]
+    fn no_damage_around_a_secret_brings_it_to_light(
+        at in 0..GOOD.len(),
+        cut in 0_usize..12,
+        put in "[ \\n{}\\[\\]:,#&*!|>'\"%a-z-]{0,4}",
+    ) {
+        let text = with("info", "info\n        DB_PASSWORD: hunter2");
+        let secret = text.find("        DB_PASSWORD").unwrap_or_default();
+        let secret_end = secret + "        DB_PASSWORD: hunter2\n".len();
+        // The line of the secret itself stays whole.
+        let (at, cut) = match at {
+            at if at < secret => (at, cut.min(secret - at)),
+            at => (at.max(secret_end), cut),
+        };
+        let end = (at + cut).min(text.len());
+        let text = format!("{}{put}{}", &text[..at], &text[end..]);
+        let shown = format!("{:?}", findings(&text));
+        prop_assert!(!shown.contains("hunter"), "{}", shown);
     }
 
     #[test]

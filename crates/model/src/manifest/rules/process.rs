@@ -81,7 +81,9 @@ impl Rules<'_> {
             self.error(&place, "the command is empty", help);
             return;
         }
-        self.count(&place, process.command.len(), ENTRIES_MAX);
+        if !self.count(&place, process.command.len(), ENTRIES_MAX) {
+            return;
+        }
         let before = self.findings.len();
         for (index, word) in process.command.iter().enumerate() {
             let index = index.to_string();
@@ -111,7 +113,9 @@ impl Rules<'_> {
 
     fn environment(&mut self, process: &ProcessTarget) {
         let place = join(&PROCESS, &["env"]);
-        self.count(&place, process.env.len(), ENTRIES_MAX);
+        if !self.count(&place, process.env.len(), ENTRIES_MAX) {
+            return;
+        }
         for (name, value) in &process.env {
             let place = join(&place, &[name]);
             let fits = |c: char| c.is_ascii_graphic() && c != '=';

@@ -10,7 +10,9 @@ use crate::traffic::Weight;
 
 impl Rules<'_> {
     pub(super) fn slos(&mut self, slos: &[Slo], strategy: Strategy, timeout: Option<Span>) {
-        self.count(&["spec", "slos"], slos.len(), SLOS_MAX);
+        if !self.count(&["spec", "slos"], slos.len(), SLOS_MAX) {
+            return;
+        }
         for (index, slo) in slos.iter().enumerate() {
             let number = index.to_string();
             let place = ["spec", "slos", number.as_str()];
@@ -124,7 +126,9 @@ impl Rules<'_> {
             let help = "write for instance `[1%, 10%, 50%, 100%]`, or delete the line for these";
             self.error(&at("steps"), "a canary has at least one step", help);
         }
-        self.count(&at("steps"), steps.len(), STEPS_MAX);
+        if !self.count(&at("steps"), steps.len(), STEPS_MAX) {
+            return;
+        }
         let mut before = Weight::ZERO;
         for (index, step) in steps.iter().enumerate() {
             let index = index.to_string();
