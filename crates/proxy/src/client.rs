@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::answers;
-use crate::forward::{Account, Handover, serve};
+use crate::forward::{Account, serve};
 use crate::options::H2_STREAMS;
 use crate::worker::Worker;
 
@@ -34,7 +34,7 @@ pub(crate) struct ClientState {
     /// The client's address, as instances are told.
     pub(crate) address: HeaderValue,
     /// Set when an instance has agreed to another protocol.
-    pub(crate) tunnel: Handover<Tunnel>,
+    pub(crate) tunnel: RefCell<Option<Tunnel>>,
     requests: Cell<u32>,
     /// Bytes of a request's head have come, the whole has not. Never in HTTP/2, whose frames
     /// between requests are no heads.
@@ -73,7 +73,7 @@ impl ClientState {
         let address = HeaderValue::try_from(peer.ip().to_canonical().to_string());
         Self {
             address: address.unwrap_or(HeaderValue::from_static("unknown")),
-            tunnel: Handover::empty(),
+            tunnel: RefCell::new(None),
             requests: Cell::new(0),
             in_head: Cell::new(false),
             speaks_h2: Cell::new(false),

@@ -1,6 +1,5 @@
 //! A user's request from its head to the end of its answer.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -206,7 +205,7 @@ fn answer(
         account.count(Outcome::Answered(status.as_u16()));
         let (mut head, _) = response.into_parts();
         headers::prepare_response(&mut head, true);
-        busy.client().tunnel.set(Some(Tunnel {
+        busy.client().tunnel.replace(Some(Tunnel {
             on_upgrade,
             _account: account,
         }));
@@ -314,26 +313,5 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.end_request();
-    }
-}
-
-/// A cell for what is handed over once; `Cell` has no `Debug` for contents that are not `Copy`.
-pub(crate) struct Handover<T>(Cell<Option<T>>);
-
-impl<T> Handover<T> {
-    pub(crate) fn empty() -> Self {
-        Self(Cell::new(None))
-    }
-    pub(crate) fn set(&self, value: Option<T>) {
-        self.0.set(value);
-    }
-    pub(crate) fn take(&self) -> Option<T> {
-        self.0.take()
-    }
-}
-
-impl<T> std::fmt::Debug for Handover<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Handover")
     }
 }

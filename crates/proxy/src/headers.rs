@@ -2,7 +2,7 @@
 //! must know of the client is put in.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{PathAndQuery, Uri};
@@ -45,6 +45,9 @@ pub(crate) fn prepare_request(
         head.headers.insert(UPGRADE, protocol.clone());
     }
     append_client(&mut head.headers, client);
+    if !http_1 {
+        join_cookies(&mut head.headers);
+    }
     if !head.headers.contains_key(&FORWARDED_PROTO) {
         head.headers
             .insert(FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
@@ -113,6 +116,20 @@ fn take_authority(head: &mut request::Parts) -> Result<(), BadHead> {
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// HTTP/2 may send one cookie a line, HTTP/1.1 may not (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1
+        && let Ok(line) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, line);
     }
 }
 
@@ -224,6 +241,18 @@ mod tests {
             "198.51.100.1, 203.0.113.9, 192.0.2.7"
         );
         assert_eq!(head.headers["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn cookies_that_came_apart_in_http_2_go_on_as_one_line() {
+        let request = Request::get("http://a/")
+            .version(Version::HTTP_2)
+            .header("cookie", "a=1")
+            .header("cookie", "b=2");
+        let mut head = head(request);
+        prepare_request(&mut head, &client()).unwrap();
+        let lines: Vec<_> = head.headers.get_all("cookie").iter().collect();
+        assert_eq!(lines, ["a=1; b=2"]);
     }
 
     #[test]

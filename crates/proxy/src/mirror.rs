@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::body::{Copying, RequestBody};
 use crate::headers::MIRRORED;
 use crate::measure::Outcome;
+use crate::options::take_place;
 use crate::splitter::Shared;
 use crate::table::{Routes, Side};
 use crate::upstream::{Failure, exchange};
@@ -106,20 +107,12 @@ struct Slot(Arc<Shared>);
 
 impl Slot {
     fn take(shared: &Arc<Shared>) -> Option<Self> {
-        take(&shared.mirroring, shared.options.mirror_concurrency).then(|| Self(shared.clone()))
+        take_place(&shared.mirroring, shared.options.mirror_concurrency)
+            .then(|| Self(shared.clone()))
     }
 }
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.mirroring.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Takes one of `most` places, if one is free.
-pub(crate) fn take(places: &AtomicUsize, most: usize) -> bool {
-    places
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            (taken < most).then_some(taken + 1)
-        })
-        .is_ok()
 }

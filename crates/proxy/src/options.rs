@@ -1,5 +1,6 @@
 //! The splitter's limits. Each has a documented behaviour when it is reached.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Limits and sizes of one splitter. The defaults suit a host with a few services.
@@ -61,3 +62,16 @@ pub(crate) const H2_STREAMS: u32 = 256;
 
 /// Length of the kernel's queue of connections that wait to be accepted.
 pub(crate) const BACKLOG: i32 = 4_096;
+
+/// How long a kept connection may take to be ready after its last answer; one that takes
+/// longer (its instance left a request unread) is closed.
+pub(crate) const UPSTREAM_READY: Duration = Duration::from_millis(100);
+
+/// Takes one of `most` places, if one is free.
+pub(crate) fn take_place(taken: &AtomicUsize, most: usize) -> bool {
+    taken
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            (taken < most).then_some(taken + 1)
+        })
+        .is_ok()
+}

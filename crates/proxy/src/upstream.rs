@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::body::{RequestBody, Upload};
 use crate::instance::{InstanceState, Sender};
-use crate::options::{UPSTREAM_FRESH, UPSTREAM_IDLE};
+use crate::options::{UPSTREAM_FRESH, UPSTREAM_IDLE, UPSTREAM_READY};
 use crate::worker::Worker;
 
 /// Why an instance gave no answer.
@@ -71,7 +71,7 @@ pub(crate) async fn exchange(
     };
     if let Some(mut sender) = instance.take_idle(worker.index, within)
         // Ready at once but for the instant after its last answer.
-        && sender.ready().await.is_ok()
+        && is_ready(&mut sender).await
     {
         let spare = repeatable.then(|| copy_of(&request));
         match send(&mut sender, request, limit).await {
@@ -97,6 +97,13 @@ pub(crate) async fn exchange(
         Err(Sent::Cut) => Err(Failure::Broken),
         Err(Sent::Failed(failure)) => Err(failure),
     }
+}
+
+async fn is_ready(sender: &mut Sender) -> bool {
+    matches!(
+        tokio::time::timeout(UPSTREAM_READY, sender.ready()).await,
+        Ok(Ok(()))
+    )
 }
 
 /// A request without a body, once more.

@@ -16,7 +16,7 @@ use crate::answers;
 use crate::client::{self, ClientState, Order};
 use crate::division::Chance;
 use crate::instance::InstanceState;
-use crate::mirror;
+use crate::options::take_place;
 use crate::splitter::{Phase, Shared};
 
 /// Connections over the limit that may be told so at one time; further ones are just closed.
@@ -209,18 +209,25 @@ async fn accept(
         }
     };
     let telling = Arc::new(AtomicUsize::new(0));
+    let mut failing = false;
     loop {
         let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+            Ok(accepted) => {
+                failing = false;
+                accepted
+            }
             Err(error) if is_the_clients(&error) => continue,
             Err(error) => {
                 // Most likely out of file descriptors: others have to close first.
-                tracing::warn!(%error, "the splitter cannot accept connections; trying again in 50 ms");
+                if !failing {
+                    tracing::warn!(%error, "the splitter cannot accept connections and keeps trying; raise the limit of open files if it names that");
+                }
+                failing = true;
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        if !mirror::take(&shared.connections, shared.options.max_connections) {
+        if !take_place(&shared.connections, shared.options.max_connections) {
             worker.reject();
             refuse(stream, &telling);
             continue;
@@ -260,7 +267,7 @@ fn least(loads: &[AtomicUsize]) -> usize {
 
 /// Tells a client that there are too many.
 fn refuse(stream: TcpStream, telling: &Arc<AtomicUsize>) {
-    if !mirror::take(telling, TELL_AT_MOST) {
+    if !take_place(telling, TELL_AT_MOST) {
         return;
     }
     let telling = telling.clone();
