@@ -77,6 +77,17 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// The data plane no longer shows the weight of the step that is observed.
+    StepUnconfirmed {
+        /// The step.
+        step: usize,
+        /// The weight that it shall have.
+        weight: Weight,
+        /// The weight that the data plane shows; None where it shows no routing at all.
+        seen: Option<Weight>,
+        /// When.
+        at: Timestamp,
+    },
     /// The judge's verdict changed.
     VerdictChanged {
         /// The step that it is about.
@@ -261,6 +272,7 @@ impl Event {
             Self::DesiredChanged { .. } => "desired_changed",
             Self::StepShifting { .. } => "step_shifting",
             Self::StepConfirmed { .. } => "step_confirmed",
+            Self::StepUnconfirmed { .. } => "step_unconfirmed",
             Self::VerdictChanged { .. } => "verdict_changed",
             Self::DeadlineHeld { .. } => "deadline_held",
             Self::StepPassed { .. } => "step_passed",
@@ -310,6 +322,10 @@ impl Event {
             Self::StepConfirmed { weight, took, .. } => {
                 format!("weight {weight} confirmed by the data plane in {took}")
             }
+            Self::StepUnconfirmed { weight, seen, .. } => format!(
+                "the data plane no longer confirms {weight}, it shows {}; the step's time stands still until it does",
+                seen.map_or("nothing".to_owned(), |seen| seen.to_string())
+            ),
             Self::VerdictChanged { assessment, .. } => format!(
                 "verdict {}: {}",
                 verdict_word(assessment.verdict),
@@ -360,12 +376,19 @@ fn observed_message(seen: &Seen) -> String {
         })
         .collect();
     if let Some(traffic) = &seen.traffic {
-        parts.push(match &traffic.canary {
-            Some(canary) => format!("{canary} has {}", traffic.canary_weight),
-            None => "all traffic on stable".to_owned(),
+        parts.push(match (&traffic.canary, &traffic.stable) {
+            (Some(canary), _) => format!("{canary} has {}", traffic.canary_weight),
+            (None, Some(stable)) => format!("all traffic on {stable}"),
+            (None, None) => "no version has traffic".to_owned(),
         });
+        if let Some(at) = traffic.lease_expired_at {
+            parts.push(format!("the exposure lease ran out at {at}"));
+        }
     }
     parts.extend(seen.problems.iter().cloned());
+    if parts.is_empty() {
+        parts.push("no instances".to_owned());
+    }
     format!("target: {}", parts.join(", "))
 }
 
@@ -375,14 +398,19 @@ fn desired_message(desired: &Desired) -> String {
         .iter()
         .map(|arm| format!("{} × {}", arm.instances, arm.arm))
         .collect();
-    let share = match &desired.traffic.canary {
-        Some(canary) => format!("{} to {canary}", desired.traffic.canary_weight),
-        None => "all traffic on stable".to_owned(),
+    let share = match (&desired.traffic.canary, &desired.traffic.stable) {
+        (Some(canary), _) => format!("{} to {canary}", desired.traffic.canary_weight),
+        (None, Some(stable)) => format!("all traffic to {stable}"),
+        (None, None) => "no traffic".to_owned(),
+    };
+    let arms = if arms.is_empty() {
+        "no instances".to_owned()
+    } else {
+        arms.join(", ")
     };
     format!(
-        "asked of the target (generation {}): {}; {share}",
-        desired.generation,
-        arms.join(", ")
+        "asked of the target (generation {}): {arms}; {share}",
+        desired.generation
     )
 }
 

@@ -5,7 +5,7 @@ use airboss_model::time::{after, since};
 use airboss_model::traffic::Weight;
 use airboss_model::{Span, Timestamp};
 
-use crate::event::{Event, Outcome};
+use crate::event::{Event, PassedBy};
 use crate::lane::{Deployed, EARLIER_MAX, Lane, Paused, Phase, Rollout, VerdictNote};
 
 /// The lane after an event.
@@ -44,6 +44,9 @@ pub fn evolve(mut lane: Lane, event: &Event) -> Lane {
                     stalled_since: None,
                     ready_took: Span::secs(0),
                     exposed: false,
+                    share: Weight::ZERO,
+                    unconfirmed_since: None,
+                    insisted: false,
                 });
             }
         }
@@ -54,13 +57,7 @@ pub fn evolve(mut lane: Lane, event: &Event) -> Lane {
         Event::TargetLost { since } => lane.target_lost = Some(*since),
         Event::DesiredChanged { desired } => lane.desired = Some(desired.clone()),
         Event::Promoted { at, .. } => promote(&mut lane, *at),
-        Event::Ended { outcome, .. } => {
-            lane.active = None;
-            // A service that was taken down with nothing behind it is no longer wanted.
-            if *outcome != Outcome::Shipped && lane.stable.is_none() && lane.queue.is_empty() {
-                lane.seen = lane.seen.filter(|seen| !seen.arms.is_empty());
-            }
-        }
+        Event::Ended { .. } => lane.active = None,
         _ => {
             if let Some(rollout) = &mut lane.active {
                 evolve_rollout(rollout, event);
@@ -74,10 +71,11 @@ fn evolve_rollout(rollout: &mut Rollout, event: &Event) {
     match event {
         Event::StepShifting {
             step,
+            weight,
             ready_took,
             at,
-            ..
         } => {
+            rollout.share = *weight;
             if *step == 0 {
                 rollout.ready_took = *ready_took;
             }
@@ -89,12 +87,20 @@ fn evolve_rollout(rollout: &mut Rollout, event: &Event) {
         }
         Event::StepConfirmed { step, at, .. } => {
             rollout.stalled_since = None;
-            rollout.phase = Phase::Observing {
-                step: *step,
-                since: *at,
-                deadline_passed: false,
-            };
+            let lost = rollout.unconfirmed_since.take();
+            match (&mut rollout.phase, lost) {
+                // The step goes on where it was: the time without its weight does not count.
+                (Phase::Observing { since, .. }, Some(lost)) => *since = held(*since, lost, *at),
+                (phase, _) => {
+                    *phase = Phase::Observing {
+                        step: *step,
+                        since: *at,
+                        deadline_passed: false,
+                    };
+                }
+            }
         }
+        Event::StepUnconfirmed { at, .. } => rollout.unconfirmed_since = Some(*at),
         Event::VerdictChanged { step, assessment } => {
             rollout.verdict = Some(VerdictNote {
                 step: *step,
@@ -111,8 +117,11 @@ fn evolve_rollout(rollout: &mut Rollout, event: &Event) {
                 *deadline_passed = true;
             }
         }
-        Event::StepPassed { next, at, .. } => {
+        Event::StepPassed { next, by, at, .. } => {
             rollout.paused = None;
+            rollout.stalled_since = None;
+            rollout.unconfirmed_since = None;
+            rollout.insisted = matches!(by, PassedBy::Person { .. });
             rollout.phase = Phase::Preparing {
                 step: *next,
                 since: *at,
@@ -126,14 +135,11 @@ fn evolve_rollout(rollout: &mut Rollout, event: &Event) {
             })
         }
         Event::Resumed { at, .. } => {
-            if let Some(paused) = rollout.paused.take() {
-                let held = since(paused.at, *at);
-                match &mut rollout.phase {
-                    Phase::Preparing { since, .. } | Phase::Observing { since, .. } => {
-                        *since = after(*since, held)
-                    }
-                    _ => {}
-                }
+            if let Some(paused) = rollout.paused.take()
+                && let Phase::Preparing { since, .. } | Phase::Observing { since, .. } =
+                    &mut rollout.phase
+            {
+                *since = held(*since, paused.at, *at);
             }
         }
         Event::RollbackStarted {
@@ -143,7 +149,9 @@ fn evolve_rollout(rollout: &mut Rollout, event: &Event) {
             surge,
             at,
         } => {
+            rollout.paused = None;
             rollout.stalled_since = None;
+            rollout.unconfirmed_since = None;
             rollout.phase = Phase::RollingBack {
                 cause: cause.clone(),
                 reason: reason.clone(),
@@ -195,10 +203,19 @@ fn evolve_rollout(rollout: &mut Rollout, event: &Event) {
     }
 }
 
+/// A start moved on by the time from `from` to `to`, of which only what lies behind the start
+/// counts; never behind `to`.
+fn held(start: Timestamp, from: Timestamp, to: Timestamp) -> Timestamp {
+    after(start, since(from.max(start), to)).min(to.max(start))
+}
+
 fn promote(lane: &mut Lane, at: Timestamp) {
     let Some(rollout) = &mut lane.active else {
         return;
     };
+    rollout.paused = None;
+    rollout.stalled_since = None;
+    rollout.unconfirmed_since = None;
     let request = &rollout.request;
     let new = Deployed {
         arm: request.rollout.clone(),

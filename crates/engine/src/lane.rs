@@ -68,6 +68,23 @@ impl Lane {
             && seen.stable == desired.traffic.stable
     }
 
+    /// True where the target is heard and works by the desired traffic: no step ends and
+    /// nothing is drained without it.
+    pub fn follows(&self) -> bool {
+        self.target_lost.is_none() && self.traffic_confirmed()
+    }
+
+    /// The newest generation that the target is known to have.
+    pub(crate) fn seen_generation(&self) -> u64 {
+        let traffic = self.seen_traffic().map_or(0, |traffic| traffic.generation);
+        let seen = self.seen.as_ref().map_or(0, |seen| seen.generation);
+        // No target counts this far: such a number is a fault and must not use up ours.
+        match seen.max(traffic) {
+            absurd if absurd > u64::MAX / 2 => 0,
+            generation => generation,
+        }
+    }
+
     /// The routing table that the data plane works by, as far as it is known.
     pub fn seen_traffic(&self) -> Option<&ObservedTraffic> {
         self.seen.as_ref()?.traffic.as_ref()
@@ -128,12 +145,30 @@ pub struct Rollout {
     pub ready_took: Span,
     /// True once users may have met it.
     pub exposed: bool,
+    /// The share that was set last on the way up: what the next step's preparation keeps.
+    #[serde(default)]
+    pub share: Weight,
+    /// Since when the data plane no longer shows the weight of the step that is observed.
+    #[serde(default)]
+    pub unconfirmed_since: Option<Timestamp>,
+    /// True where a person ended the step before this one without waiting for its evidence.
+    #[serde(default)]
+    pub insisted: bool,
 }
 
 impl Rollout {
     /// The rollout's id.
     pub fn id(&self) -> &RolloutId {
         &self.request.rollout
+    }
+    /// The instances of the new version that a step needs.
+    pub(crate) fn needed(&self, step: usize) -> u32 {
+        let full = process(&self.request.service).instances;
+        self.plan.weight(step).of_instances(full).max(1)
+    }
+    /// True where the evidence forbids to grow the exposure and no person insisted.
+    pub(crate) fn growth_held(&self) -> bool {
+        !self.insisted && self.verdict.as_ref().is_some_and(|note| note.hold_growth)
     }
     /// The phase's name for readers: `paused` where a person holds it.
     pub fn phase_name(&self) -> &'static str {

@@ -123,12 +123,6 @@ impl Plan {
             .map_or(Weight::FULL, |step| step.weight)
     }
 
-    /// The weight in force before a step.
-    pub fn weight_before(&self, step: usize) -> Weight {
-        step.checked_sub(1)
-            .map_or(Weight::ZERO, |before| self.weight(before))
-    }
-
     /// True for the step behind which there is none.
     pub fn is_last(&self, step: usize) -> bool {
         step + 1 >= self.steps.len()

@@ -49,8 +49,13 @@ pub fn wanted(lane: &Lane) -> Option<Desired> {
             &request.service,
             instances,
         ));
-        traffic.canary = Some(request.rollout.clone());
-        traffic.canary_weight = weight;
+        // Nothing can take the first version's users back, so it is no canary under a lease.
+        if lane.stable.is_none() && weight == Weight::FULL {
+            traffic.stable = Some(request.rollout.clone());
+        } else {
+            traffic.canary = Some(request.rollout.clone());
+            traffic.canary_weight = weight;
+        }
         if weight > Weight::ZERO && weight < Weight::FULL {
             traffic.mirror = rollout.plan.mirror;
         }
@@ -77,19 +82,19 @@ fn trial(rollout: &Rollout) -> Option<(u32, Weight)> {
     let full = process(&rollout.request.service).instances;
     let plan = &rollout.plan;
     match &rollout.phase {
-        Phase::Preparing { step, .. } => Some((
-            plan.weight(*step).of_instances(full),
-            plan.weight_before(*step),
-        )),
+        Phase::Preparing { step, .. } => {
+            Some((plan.weight(*step).of_instances(full), rollout.share))
+        }
         Phase::Shifting { step, .. } | Phase::Observing { step, .. } => {
             let weight = plan.weight(*step);
             Some((weight.of_instances(full), weight))
         }
+        // No instance goes before the data plane confirmed that it has no users.
         Phase::RollingBack {
             returned_at: None,
             weight,
             ..
-        } => Some((weight.of_instances(full).max(1), *weight)),
+        } => Some((rollout.share.of_instances(full).max(1), *weight)),
         Phase::RollingBack { .. } | Phase::Draining { .. } => None,
     }
 }

@@ -1,16 +1,20 @@
 //! How far a lane can go with what is known.
 
-use airboss_judge::Verdict;
-use airboss_model::Span;
 use airboss_model::manifest::Then;
-use airboss_model::time::{after, since};
+use airboss_model::time::since;
+use airboss_model::traffic::Weight;
+use airboss_model::{ArmId, Timestamp};
 
 use super::Turn;
 use super::command::plan_of;
 use crate::event::{Cause, Event, Outcome, PassedBy, then_word};
 use crate::input::Urgency;
-use crate::lane::{Phase, process};
-use crate::timer::{ROUTER_DEADLINE, drain_deadline, prepare_deadline};
+use crate::lane::Phase;
+use crate::plan::Step;
+use crate::timer::{
+    drain_deadline, elapsed, may_end, may_take_all, prepare_deadline, replace_deadline,
+    stall_deadline,
+};
 
 /// More moves than one input can ever cause: 50 steps of three moves, twice over.
 const MOVES_MAX: usize = 300;
@@ -48,7 +52,7 @@ impl Turn {
         };
         let rollout = next.rollout.clone();
         if self.is_stable(&next) {
-            let reason = format!("{} is stable already: nothing to change", next.release);
+            let reason = self.nothing_to_change(&next);
             self.emit(Event::Withdrawn {
                 rollout,
                 outcome: Outcome::Shipped,
@@ -72,15 +76,11 @@ impl Turn {
         let Phase::Preparing { step, since: began } = rollout.phase else {
             return false;
         };
-        let needed = rollout
-            .plan
-            .weight(step)
-            .of_instances(process(&rollout.request.service).instances)
-            .max(1);
+        let needed = rollout.needed(step);
         let arm = self.lane.seen_arm(rollout.id());
-        if arm.ready >= needed && rollout.paused.is_none() {
+        if arm.ready >= needed && rollout.paused.is_none() && !rollout.growth_held() {
             let weight = rollout.plan.weight(step);
-            let ready_took = Span(since(began, self.now));
+            let ready_took = elapsed(began, self.now);
             self.emit(Event::StepShifting {
                 step,
                 weight,
@@ -93,7 +93,7 @@ impl Turn {
             let mut reason = format!(
                 "{} of {needed} instances ready after {}",
                 arm.ready,
-                Span(since(began, self.now))
+                elapsed(began, self.now)
             );
             if let Some(lost) = self.lane.target_lost {
                 reason += &format!("; the agent has been silent since {lost}");
@@ -119,9 +119,9 @@ impl Turn {
         let Phase::Shifting { step, since: began } = rollout.phase else {
             return false;
         };
+        let weight = rollout.plan.weight(step);
         if self.lane.traffic_confirmed() {
-            let weight = rollout.plan.weight(step);
-            let took = Span(since(began, self.now));
+            let took = elapsed(began, self.now);
             self.emit(Event::StepConfirmed {
                 step,
                 weight,
@@ -130,25 +130,42 @@ impl Turn {
             });
             return true;
         }
-        if rollout.stalled_since.is_none() && after(began, ROUTER_DEADLINE) <= self.now {
-            let weight = rollout.plan.weight(step);
-            let seen = self
-                .lane
-                .seen_traffic()
-                .map_or("nothing".to_owned(), |seen| seen.canary_weight.to_string());
+        self.stall_of_a_weight(weight, began)
+    }
+
+    /// Tells people that a weight, asked for or lost at `since`, is not confirmed in time.
+    fn stall_of_a_weight(&mut self, weight: Weight, since: Timestamp) -> bool {
+        let late = self
+            .active()
+            .and_then(|rollout| stall_deadline(rollout, since))
+            .is_some_and(|at| at <= self.now);
+        if late {
             let reason = format!(
-                "stalled: weight {weight} was asked for {} ago and the data plane shows {seen}; the step does not count until it is confirmed",
-                Span(since(began, self.now))
+                "stalled: weight {weight} was asked for {} ago and the data plane shows {}; the step does not count until it is confirmed",
+                elapsed(since, self.now),
+                self.shown()
             );
-            let text = format!("{} {reason}", rollout.id());
-            self.notify(Urgency::Page, text);
-            self.emit(Event::Stalled {
-                reason,
-                at: self.now,
-            });
-            return true;
+            self.stall(reason);
         }
-        false
+        late
+    }
+
+    fn stall(&mut self, reason: String) {
+        let Some(rollout) = self.active() else { return };
+        let text = format!("{} {reason}", rollout.id());
+        self.notify(Urgency::Page, text);
+        self.emit(Event::Stalled {
+            reason,
+            at: self.now,
+        });
+        self.ask_again();
+    }
+
+    /// The canary's share that the data plane shows, for people.
+    pub(super) fn shown(&self) -> String {
+        self.lane
+            .seen_traffic()
+            .map_or("nothing".to_owned(), |seen| seen.canary_weight.to_string())
     }
 
     fn advance_observing(&mut self) -> bool {
@@ -166,27 +183,76 @@ impl Turn {
         let Some(plan) = rollout.plan.steps.get(step).cloned() else {
             return false;
         };
-        if rollout.paused.is_some() {
-            return false;
+        let lost = rollout.unconfirmed_since;
+        match (self.lane.traffic_confirmed(), lost) {
+            (true, Some(lost)) => {
+                let (weight, took) = (plan.weight, elapsed(lost, self.now));
+                self.emit(Event::StepConfirmed {
+                    step,
+                    weight,
+                    took,
+                    at: self.now,
+                });
+                return true;
+            }
+            (false, None) => {
+                let seen = self.lane.seen_traffic().map(|seen| seen.canary_weight);
+                self.emit(Event::StepUnconfirmed {
+                    step,
+                    weight: plan.weight,
+                    seen,
+                    at: self.now,
+                });
+                return true;
+            }
+            (false, Some(lost)) if self.stall_of_a_weight(plan.weight, lost) => return true,
+            _ => {}
         }
+        self.end_step(step, &plan, began, deadline_passed)
+    }
+
+    /// Ends a step by proof, plan or policy, where its time has come.
+    fn end_step(
+        &mut self,
+        step: usize,
+        plan: &Step,
+        began: Timestamp,
+        deadline_passed: bool,
+    ) -> bool {
+        let Some(rollout) = self.active().filter(|rollout| rollout.paused.is_none()) else {
+            return false;
+        };
         let watched = since(began, self.now);
         let note = rollout.verdict.clone().filter(|note| note.step == step);
-        let verdict = note.as_ref().map(|note| note.verdict);
-        let grows = !note.as_ref().is_some_and(|note| note.hold_growth);
-        let proven = verdict == Some(Verdict::Pass) && grows;
-        if watched >= plan.at_least.0 && (proven || !plan.needs_pass) {
-            let reason = match (&note, plan.needs_pass) {
-                (Some(note), true) => note.reason.clone(),
-                (Some(note), false) => format!("watched for {}: {}", plan.at_least, note.reason),
-                (None, _) => format!("watched for {}; the step needs no proof", plan.at_least),
-            };
-            let by = if plan.needs_pass {
-                PassedBy::Evidence
-            } else {
-                PassedBy::Plan
-            };
-            self.pass(step, by, reason);
-            return true;
+        let grows = !rollout.growth_held();
+        if watched >= plan.at_least.0 && may_end(&self.lane, rollout, step) {
+            if may_take_all(&self.lane, rollout, step) {
+                let reason = match (&note, plan.needs_pass) {
+                    (Some(note), true) => note.reason.clone(),
+                    (Some(note), false) => {
+                        format!("watched for {}: {}", plan.at_least, note.reason)
+                    }
+                    (None, _) => format!("watched for {}; the step needs no proof", plan.at_least),
+                };
+                let by = if plan.needs_pass {
+                    PassedBy::Evidence
+                } else {
+                    PassedBy::Plan
+                };
+                self.pass(step, by, reason);
+                return true;
+            }
+            if replace_deadline(rollout, began, plan.at_least) <= self.now {
+                let reason = format!(
+                    "{} of {} instances ready at {} after {}, so the old version cannot go",
+                    self.lane.seen_arm(rollout.id()).ready,
+                    rollout.needed(step),
+                    plan.weight,
+                    elapsed(began, self.now)
+                );
+                self.roll_back(Cause::Instances, reason, false);
+                return true;
+            }
         }
         let Some(at_most) = plan
             .at_most
@@ -200,9 +266,17 @@ impl Turn {
             then_word(plan.then)
         );
         match plan.then {
-            Then::Promote if grows => self.pass(step, PassedBy::Policy, reason),
+            Then::Promote if grows && self.lane.follows() => {
+                self.pass(step, PassedBy::Policy, reason);
+            }
             Then::Rollback => self.roll_back(Cause::Deadline, reason, false),
             Then::Promote | Then::Hold => {
+                let why = match plan.then {
+                    Then::Promote if grows => "; it holds: the data plane does not follow",
+                    Then::Promote => "; it holds: the evidence forbids to grow the exposure",
+                    Then::Hold | Then::Rollback => "",
+                };
+                let reason = reason + why;
                 let text = format!("{} holds: {reason}", rollout.id());
                 self.notify(Urgency::Ticket, text);
                 self.emit(Event::DeadlineHeld { step, reason });
@@ -238,23 +312,32 @@ impl Turn {
         let Phase::Draining { old, since: began } = &rollout.phase else {
             return false;
         };
-        let release = &rollout.request.release;
-        let (gone, late) = match old {
-            None => (true, false),
-            Some(old) => (
-                self.is_gone(old),
-                drain_deadline(rollout).is_some_and(|at| at <= self.now),
-            ),
-        };
-        if !gone && !late {
+        let (old, began) = (old.clone(), *began);
+        let release = rollout.request.release.clone();
+        let started = rollout.started_at;
+        let late = drain_deadline(rollout).is_some_and(|at| at <= self.now);
+        let stalled = rollout.stalled_since.is_some();
+        let gone = old.as_ref().is_none_or(|old| self.is_gone(old));
+        let confirmed = self.lane.traffic_confirmed();
+        let returns = self.a_return_waits();
+        if !returns && !(confirmed && (gone || late)) {
+            if late && !stalled {
+                self.stall(format!(
+                    "stalled: {release} shall serve as stable since {} and the data plane does not confirm it",
+                    elapsed(began, self.now)
+                ));
+                return true;
+            }
             return false;
         }
-        let took = Span(since(rollout.started_at, self.now));
-        let mut reason = format!("{release} serves all users, {took} after the start");
+        let mut reason = format!(
+            "{release} serves all users, {} after the start",
+            elapsed(started, self.now)
+        );
         if !gone {
             reason += &format!(
                 "; the old version is still draining after {}",
-                Span(since(*began, self.now))
+                elapsed(began, self.now)
             );
         }
         self.emit(Event::Ended {
@@ -272,13 +355,15 @@ impl Turn {
         let Phase::RollingBack { cause, reason, .. } = &rollout.phase else {
             return false;
         };
-        if !self.is_gone(rollout.id()) && drain_deadline(rollout).is_none_or(|at| at > self.now) {
+        let late = drain_deadline(rollout).is_some_and(|at| at <= self.now);
+        if !self.is_gone(rollout.id()) && !late && !self.a_return_waits() {
             return false;
         }
         let outcome = match cause {
             Cause::Person { .. } => Outcome::Aborted,
             Cause::Superseded { .. } => Outcome::Superseded,
             Cause::Instances if !rollout.exposed => Outcome::Failed,
+            _ if self.lane.stable.is_none() => Outcome::Failed,
             Cause::Instances | Cause::Judge | Cause::Lease | Cause::Deadline => Outcome::RolledBack,
         };
         let reason = reason.clone();
@@ -290,8 +375,13 @@ impl Turn {
         true
     }
 
+    /// A return to an earlier version waits for a confirmed weight, but for nobody's drain.
+    fn a_return_waits(&self) -> bool {
+        self.lane.queue.front().is_some_and(|next| next.is_return)
+    }
+
     /// True where the target took in that the arm shall be gone, and it is.
-    fn is_gone(&self, arm: &airboss_model::ArmId) -> bool {
+    fn is_gone(&self, arm: &ArmId) -> bool {
         let generation = self
             .lane
             .desired

@@ -8,6 +8,7 @@ use crate::event::{Cause, Event, Outcome, PassedBy};
 use crate::input::{Answer, Command, Refusal, Request};
 use crate::lane::{Phase, process};
 use crate::plan::Plan;
+use crate::timer::may_take_all;
 
 impl Turn {
     pub(super) fn command(&mut self, command: &Command, by: &str) -> Answer {
@@ -31,26 +32,45 @@ impl Turn {
 
     fn ship(&mut self, request: &Request) -> Answer {
         let id = &request.rollout;
+        if self.is_known(id) {
+            return accepted(id, format!("{id} was asked for already"));
+        }
         let Some(active) = self.active() else {
-            self.enqueue(request, false);
-            return accepted(id, format!("{} starts", request.rollout));
+            let message = if self.is_stable(request) {
+                self.nothing_to_change(request)
+            } else {
+                format!("{id} starts")
+            };
+            self.enqueue(request);
+            return accepted(id, message);
         };
         let active_id = active.id().clone();
         let draining = matches!(active.phase, Phase::Draining { .. });
+        let going_back = matches!(active.phase, Phase::RollingBack { .. });
         if active.request.digest == request.digest
             && process(&active.request.service) == process(&request.service)
-            && !matches!(active.phase, Phase::RollingBack { .. })
+            && !going_back
         {
             return refused(
                 Refusal::Busy,
                 format!(
-                    "{active_id} rolls out the same content already; follow it with `airboss watch {active_id}`"
+                    "{active_id} rolls out the same content already; follow it with `airboss watch {active_id}`, or end it first with `airboss abort {active_id}` to ship another manifest"
                 ),
             );
         }
+        let when_busy = request.service.spec.rollout.when_busy;
+        // A return always proceeds: nothing that is shipped takes its place.
+        if active.request.is_return && !going_back && !draining && when_busy != WhenBusy::Reject {
+            let message = format!(
+                "{id} waits for {active_id}, which returns to {}",
+                active.request.release
+            );
+            self.enqueue(request);
+            return accepted(id, message);
+        }
         // A return to what is stable is a rollback, and a rollback always proceeds.
         if self.is_stable(request) {
-            self.enqueue(request, true);
+            self.enqueue(request);
             let reason = format!(
                 "{} returns to {}, which is stable",
                 request.by, request.release
@@ -64,7 +84,7 @@ impl Turn {
                 ),
             );
         }
-        match request.service.spec.rollout.when_busy {
+        match when_busy {
             WhenBusy::Reject => refused(
                 Refusal::Busy,
                 format!(
@@ -72,11 +92,11 @@ impl Turn {
                 ),
             ),
             WhenBusy::Queue => {
-                self.enqueue(request, false);
+                self.enqueue(request);
                 accepted(id, format!("{id} waits for {active_id}"))
             }
             WhenBusy::Supersede => {
-                self.enqueue(request, false);
+                self.enqueue(request);
                 if draining {
                     return accepted(
                         id,
@@ -93,12 +113,14 @@ impl Turn {
         }
     }
 
-    /// Puts a request in line; older ones that wait are superseded by it.
-    fn enqueue(&mut self, request: &Request, first_in_line: bool) {
+    /// Puts a request in line; older ones that wait are superseded by it, but only a return
+    /// supersedes a return.
+    fn enqueue(&mut self, request: &Request) {
         let waiting: Vec<RolloutId> = self
             .lane
             .queue
             .iter()
+            .filter(|older| request.is_return || !older.is_return)
             .map(|older| older.rollout.clone())
             .collect();
         for rollout in waiting {
@@ -114,8 +136,31 @@ impl Turn {
         }
         self.emit(Event::Requested {
             request: request.clone(),
-            first_in_line,
+            first_in_line: request.is_return,
         });
+    }
+
+    /// True where a rollout or an arm has this id already: a command that was sent twice.
+    fn is_known(&self, id: &RolloutId) -> bool {
+        let lane = &self.lane;
+        self.active().is_some_and(|active| active.id() == id)
+            || lane.queue.iter().any(|waiting| waiting.rollout == *id)
+            || lane
+                .stable
+                .iter()
+                .chain(&lane.earlier)
+                .any(|deployed| deployed.arm == *id)
+    }
+
+    /// Why a request for what is stable already changes nothing.
+    pub(super) fn nothing_to_change(&self, request: &Request) -> String {
+        match &self.lane.stable {
+            Some(stable) if stable.release != request.release => format!(
+                "{} has the content of {}, which is stable: nothing to change",
+                request.release, stable.release
+            ),
+            _ => format!("{} is stable already: nothing to change", request.release),
+        }
     }
 
     pub(super) fn is_stable(&self, request: &Request) -> bool {
@@ -153,6 +198,13 @@ impl Turn {
         let Some(active) = self.active().filter(|active| active.id() == rollout) else {
             return self.not_in_progress(rollout);
         };
+        if active.phase.step().is_none() {
+            return wrong_phase(
+                rollout,
+                active.phase.name(),
+                "there is nothing to go on with",
+            );
+        }
         if active.paused.is_none() {
             return accepted(rollout, format!("{rollout} is not paused"));
         }
@@ -167,18 +219,33 @@ impl Turn {
         let Some(active) = self.active().filter(|active| active.id() == rollout) else {
             return self.not_in_progress(rollout);
         };
-        let Phase::Observing { step, .. } = active.phase else {
-            return wrong_phase(
-                rollout,
-                active.phase.name(),
-                "a step can be ended once its weight is confirmed",
-            );
+        let step = match active.phase {
+            Phase::Observing { step, .. } => step,
+            // Only the evidence keeps a prepared step from its weight: a person may insist.
+            Phase::Preparing { step, .. } if step > 0 && active.growth_held() => step - 1,
+            _ => {
+                let why = match active.phase {
+                    Phase::RollingBack { .. } => "it is on its way back; ship the release again",
+                    Phase::Draining { .. } => "it serves all users already",
+                    _ => "a step can be ended once its weight is confirmed",
+                };
+                return wrong_phase(rollout, active.phase.name(), why);
+            }
         };
         let judged = active.verdict.as_ref().filter(|note| note.step == step);
         let verdict = judged.map_or("not judged yet".to_owned(), |note| note.reason.clone());
-        let last = active.plan.steps.len() - 1;
+        let last = active.plan.steps.len().saturating_sub(1);
         let next = if full { last } else { step + 1 };
         if active.plan.is_last(step) {
+            if !self.lane.follows() || !may_take_all(&self.lane, active, step) {
+                let why = format!(
+                    "the old version stays until the data plane confirms 100% (it shows {}) and {} instances of the new one are ready ({} are)",
+                    self.shown(),
+                    active.needed(step),
+                    self.lane.seen_arm(rollout).ready
+                );
+                return wrong_phase(rollout, active.phase.name(), &why);
+            }
             let reason = format!("{by} ended the last step; the evidence then: {verdict}");
             self.emit(Event::Promoted {
                 reason,
@@ -205,11 +272,7 @@ impl Turn {
     }
 
     fn abort(&mut self, rollout: &RolloutId, force: bool, reason: &str, by: &str) -> Answer {
-        let reason = if reason.is_empty() {
-            format!("aborted by {by}")
-        } else {
-            format!("aborted by {by}: {reason}")
-        };
+        let reason = because(&format!("aborted by {by}"), reason);
         if self
             .lane
             .queue
@@ -259,12 +322,38 @@ impl Turn {
         reason: &str,
         by: &str,
     ) -> Answer {
+        if self.is_known(rollout) {
+            return accepted(rollout, format!("{rollout} was asked for already"));
+        }
         let draining = self
             .active()
             .is_some_and(|active| matches!(active.phase, Phase::Draining { .. }));
-        if let Some(active) = self.active().filter(|_| !draining && to.is_none()) {
+        if let Some(active) = self.active().filter(|_| !draining) {
             let id = active.id().clone();
-            return self.abort(&id, false, reason, by);
+            let release = active.request.release.clone();
+            let going_back = matches!(active.phase, Phase::RollingBack { .. });
+            // Asked for twice: the second time must not take the first one back.
+            if active.request.is_return && !going_back && to.is_none_or(|to| *to == release) {
+                return accepted(&id, format!("{id} returns to {release} already"));
+            }
+            if to.is_none() {
+                return self.abort(&id, false, reason, by);
+            }
+        }
+        if let Some(to) = to
+            && let Some(stable) = self.lane.stable.clone()
+            && stable.release == *to
+        {
+            return match self.active().filter(|_| !draining) {
+                Some(active) => {
+                    let id = active.id().clone();
+                    self.abort(&id, false, reason, by)
+                }
+                None => accepted(
+                    &stable.arm,
+                    format!("{to} is stable already: nothing to change"),
+                ),
+            };
         }
         let found = match to {
             None => self.lane.earlier.front(),
@@ -292,16 +381,10 @@ impl Turn {
             };
             return refused(Refusal::NothingToReturnTo, message);
         };
-        if let Some(active) = self.active().filter(|_| !draining) {
-            let why = format!("{by} returns to {}", target.release);
-            let _ = active;
-            self.roll_back(
-                Cause::Superseded {
-                    by: rollout.clone(),
-                },
-                why,
-                false,
-            );
+        if !draining {
+            let why = because(&format!("{by} returns to {}", target.release), reason);
+            let by = rollout.clone();
+            self.roll_back(Cause::Superseded { by }, why, false);
         }
         let request = Request {
             rollout: rollout.clone(),
@@ -312,7 +395,7 @@ impl Turn {
             at: self.now,
             is_return: true,
         };
-        self.enqueue(&request, true);
+        self.enqueue(&request);
         accepted(
             rollout,
             format!(
@@ -361,6 +444,14 @@ pub(super) fn plan_of(request: &Request, has_stable: bool) -> Plan {
         Plan::return_to_earlier()
     } else {
         Plan::of(&strategy)
+    }
+}
+
+/// What was done, with the reason that a person gave, where they gave one.
+fn because(what: &str, reason: &str) -> String {
+    match reason {
+        "" => what.to_owned(),
+        reason => format!("{what}: {reason}"),
     }
 }
 

@@ -4,9 +4,9 @@ use airboss_model::traffic::Weight;
 
 use super::Turn;
 use crate::event::{Cause, Event};
-use crate::input::{Effect, Urgency};
+use crate::input::Urgency;
 use crate::lane::{Phase, process};
-use crate::timer::{ROUTER_DEADLINE, retry_at};
+use crate::timer::{ROUTER_DEADLINE, elapsed, retry_at};
 
 impl Turn {
     /// Starts the way back; on the way already, `force` hurries it.
@@ -71,6 +71,12 @@ impl Turn {
         if ready == full || canary_ready == 0 || self.lane.target_lost.is_some() {
             return (Weight::ZERO, 0);
         }
+        // A stable of any use takes an eighth more, and a bad canary shall not wait for that.
+        if ready > 0
+            && u32::from(current.basis_points()) * 8 <= u32::from(current.rest().basis_points())
+        {
+            return (Weight::ZERO, 0);
+        }
         let takes = u16::try_from(u64::from(ready) * 10_000 / u64::from(full)).unwrap_or(10_000);
         (
             Weight::from_basis_points(takes).rest().min(current),
@@ -96,7 +102,7 @@ impl Turn {
         };
         let (since, weight, surge, retries) = (*since, *weight, *surge, *retries);
         if weight == Weight::ZERO && self.lane.traffic_confirmed() {
-            let took = airboss_model::Span(airboss_model::time::since(since, self.now));
+            let took = elapsed(since, self.now);
             self.emit(Event::ReturnedToStable { took, at: self.now });
             return true;
         }
@@ -110,26 +116,19 @@ impl Turn {
         }
         if retry_at(rollout).is_some_and(|at| at <= self.now) {
             let id = rollout.id().clone();
-            let waited = airboss_model::time::since(since, self.now);
+            let waited = elapsed(since, self.now);
             self.emit(Event::RollbackRetried {
                 retries: retries + 1,
                 at: self.now,
             });
-            if let Some(desired) = self.lane.desired.clone() {
-                if waited >= ROUTER_DEADLINE {
-                    let seen = self
-                        .lane
-                        .seen_traffic()
-                        .map_or("unknown".to_owned(), |seen| seen.canary_weight.to_string());
-                    let text = format!(
-                        "{id} is not back on stable after {}: asked for {}, observed {seen}; still trying",
-                        airboss_model::Span(waited),
-                        desired.traffic.canary_weight
-                    );
-                    self.notify(Urgency::Page, text);
-                }
-                self.effects.push(Effect::Apply { desired });
+            if waited.0 >= ROUTER_DEADLINE {
+                let text = format!(
+                    "{id} is not back on stable after {waited}: asked for {weight}, observed {}; still trying",
+                    self.shown()
+                );
+                self.notify(Urgency::Page, text);
             }
+            self.ask_again();
             return true;
         }
         false

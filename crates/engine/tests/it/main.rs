@@ -1,0 +1,12 @@
+//! The engine against a world made of data: targets that follow, lag, lie and fall silent.
+//!
+//! Start reading at `harness`; every decision made in it is checked by `invariants`.
+
+mod edge_cases;
+mod harness;
+mod invariants;
+mod properties;
+mod record;
+mod table;
+mod three_am;
+mod timelines;
