@@ -33,7 +33,6 @@ impl Put {
 impl Write for Put {
     type Answer = ();
     const WHAT: &'static str = "the registration of an artifact";
-    const SINGLE: bool = true;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
         sqlx::query(PUT)

@@ -1,37 +1,31 @@
 //! Effects: what shall be done after a commit, until it is done.
 
 use airboss_model::LaneId;
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::EffectRow;
 
-const ADD: &str = "INSERT INTO effects (lane, seq, ordinal, body) VALUES ($1, $2, $3, $4)";
 const UNFINISHED: &str = "SELECT lane, seq, ordinal, body FROM effects
     WHERE lane = $1 AND outcome IS NULL ORDER BY seq, ordinal";
 const FINISH: &str = "UPDATE effects SET outcome = coalesce(outcome, $4)
     WHERE lane = $1 AND seq = $2 AND ordinal = $3";
 
-/// Inserts the effects of a commit.
-pub(super) async fn append(
-    db: &mut SqliteConnection,
-    lane: &str,
-    seq: i64,
-    bodies: &[String],
-) -> Result<(), Fault> {
+/// Adds the statements that insert a commit's effects to a script.
+pub(super) fn append(script: &mut QueryBuilder<Sqlite>, lane: &str, seq: i64, bodies: &[String]) {
     for (ordinal, body) in (0_i64..).zip(bodies) {
-        sqlx::query(ADD)
-            .bind(lane)
-            .bind(seq)
-            .bind(ordinal)
-            .bind(body)
-            .execute(&mut *db)
-            .await?;
+        script.push("; INSERT INTO effects (lane, seq, ordinal, body) VALUES (");
+        script
+            .separated(", ")
+            .push_bind(lane.to_owned())
+            .push_bind(seq)
+            .push_bind(ordinal)
+            .push_bind(body.clone());
+        script.push(")");
     }
-    Ok(())
 }
 
 /// The end of an effect. The first outcome stands.
@@ -45,7 +39,6 @@ pub(super) struct Finish {
 impl Write for Finish {
     type Answer = ();
     const WHAT: &'static str = "the finishing of an effect";
-    const SINGLE: bool = true;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
         let finished = sqlx::query(FINISH)

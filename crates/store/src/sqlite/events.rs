@@ -5,17 +5,15 @@
 //! locks; it serialises commits with events for as long as they take, which the single writer
 //! does anyway here.
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer};
 use super::fault::Fault;
 use crate::{EventFilter, EventRow, NewEvent};
 
-const TAKE_NUMBERS: &str =
-    "UPDATE event_numbers SET last = last + $1 WHERE only = 1 RETURNING last";
-const ADD: &str = "INSERT INTO events (number, lane, seq, rollout, at, kind, message, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+/// The number of the newest event while a commit's events are inserted: they took theirs before.
+const NEWEST: &str = "(SELECT last FROM event_numbers WHERE only = 1)";
 const LIST: &str =
     "SELECT number, lane, seq, rollout, at, kind, message, body FROM events WHERE number > ";
 const LAST: &str = "SELECT last FROM event_numbers WHERE only = 1";
@@ -39,38 +37,40 @@ impl Prepared {
     }
 }
 
-/// Inserts events and returns their numbers.
-pub(super) async fn append(
-    db: &mut SqliteConnection,
+/// Adds the statements that insert events to a script; its one row, `last`, is the number of
+/// the last of them.
+pub(super) fn append(
+    script: &mut QueryBuilder<Sqlite>,
     lane: &str,
     seq: i64,
     at: i64,
     events: &[Prepared],
-) -> Result<Vec<u64>, Fault> {
+) {
     if events.is_empty() {
-        return Ok(Vec::new());
+        return;
     }
-    let count = events.len() as u64;
-    let last = sqlx::query(TAKE_NUMBERS)
-        .bind(integer(count)?)
-        .fetch_one(&mut *db)
-        .await?
-        .count("last")?;
-    let numbers: Vec<u64> = (last - count + 1..=last).collect();
-    for (number, event) in numbers.iter().zip(events) {
-        sqlx::query(ADD)
-            .bind(integer(*number)?)
-            .bind(lane)
-            .bind(seq)
-            .bind(&event.rollout)
-            .bind(at)
-            .bind(&event.kind)
-            .bind(&event.message)
-            .bind(&event.body)
-            .execute(&mut *db)
-            .await?;
+    script
+        .push("; UPDATE event_numbers SET last = last + ")
+        .push_bind(events.len() as i64)
+        .push(" WHERE only = 1 RETURNING last");
+    for (left, event) in (0..events.len() as i64).rev().zip(events) {
+        script
+            .push("; INSERT INTO events (number, lane, seq, rollout, at, kind, message, body) VALUES (")
+            .push(NEWEST)
+            .push(" - ")
+            .push_bind(left);
+        script.push(", ");
+        script
+            .separated(", ")
+            .push_bind(lane.to_owned())
+            .push_bind(seq)
+            .push_bind(event.rollout.clone())
+            .push_bind(at)
+            .push_bind(event.kind.clone())
+            .push_bind(event.message.clone())
+            .push_bind(event.body.clone());
+        script.push(")");
     }
-    Ok(numbers)
 }
 
 pub(super) async fn list(

@@ -1,16 +1,22 @@
 //! Evidence: measurements, and the judge's state after some of them.
 
 use airboss_model::RolloutId;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer, micros};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::EvidenceRow;
 
-const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot)
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (rollout, tick) DO NOTHING";
+/// What is asked, for messages.
+pub(super) const WHAT: &str = "the recording of measurements";
+
+const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot) ";
+const UNLESS_THERE: &str = " ON CONFLICT (rollout, tick) DO NOTHING";
+/// Rows to a statement: as many of the first size as fit, then of the next. Few sizes, so that
+/// few statements are prepared.
+const CHUNKS: [usize; 3] = [64, 8, 1];
 const IS_SAME: &str = "SELECT at = $3 AND body = $4 AND snapshot IS NOT DISTINCT FROM $5
     FROM evidence WHERE rollout = $1 AND tick = $2";
 const NEWEST_SNAPSHOT: &str = "SELECT rollout, tick, at, body, snapshot FROM evidence
@@ -20,7 +26,7 @@ const FROM: &str = "SELECT rollout, tick, at, body, snapshot FROM evidence
 
 struct Prepared {
     rollout: RolloutId,
-    tick: u64,
+    tick: i64,
     at: i64,
     body: String,
     snapshot: Option<String>,
@@ -30,57 +36,73 @@ struct Prepared {
 pub(super) struct Append(Vec<Prepared>);
 
 impl Append {
-    pub(super) fn new(rows: &[EvidenceRow]) -> Self {
-        let prepare = |row: &EvidenceRow| Prepared {
-            rollout: row.rollout.clone(),
-            tick: row.tick,
-            at: micros(row.at),
-            body: row.body.to_string(),
-            snapshot: row.snapshot.as_ref().map(ToString::to_string),
+    pub(super) fn new(rows: &[EvidenceRow]) -> Result<Self, Fault> {
+        let prepare = |row: &EvidenceRow| {
+            Ok(Prepared {
+                rollout: row.rollout.clone(),
+                tick: integer(row.tick)?,
+                at: micros(row.at),
+                body: row.body.to_string(),
+                snapshot: row.snapshot.as_ref().map(ToString::to_string),
+            })
         };
-        Self(rows.iter().map(prepare).collect())
+        rows.iter().map(prepare).collect::<Result<_, _>>().map(Self)
     }
 }
 
 impl Write for Append {
     type Answer = ();
-    const WHAT: &'static str = "the recording of measurements";
+    const WHAT: &'static str = WHAT;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
-        for row in &self.0 {
-            let tick = integer(row.tick)?;
-            let added = sqlx::query(ADD)
-                .bind(row.rollout.as_str())
-                .bind(tick)
-                .bind(row.at)
-                .bind(&row.body)
-                .bind(&row.snapshot)
-                .execute(&mut *db)
-                .await?;
-            if added.rows_affected() == 1 {
-                continue;
+        let mut rest = self.0.as_slice();
+        for size in CHUNKS {
+            let (chunks, behind) = rest.split_at(rest.len() / size * size);
+            for chunk in chunks.chunks_exact(size) {
+                add(db, chunk).await?;
             }
-            // A repeated request brings the same row; anything else is a second writer.
-            let same: bool = sqlx::query_scalar(IS_SAME)
-                .bind(row.rollout.as_str())
-                .bind(tick)
-                .bind(row.at)
-                .bind(&row.body)
-                .bind(&row.snapshot)
-                .fetch_one(&mut *db)
-                .await?;
-            if !same {
-                return Err(Fault::conflict(
-                    Self::WHAT,
-                    format!(
-                        "tick {} of {} is already recorded with other content",
-                        row.tick, row.rollout
-                    ),
-                ));
-            }
+            rest = behind;
         }
         Ok(())
     }
+}
+
+async fn add(db: &mut SqliteConnection, rows: &[Prepared]) -> Result<(), Fault> {
+    let mut query = QueryBuilder::<Sqlite>::new(ADD);
+    query.push_values(rows, |mut values, row| {
+        values
+            .push_bind(row.rollout.to_string())
+            .push_bind(row.tick)
+            .push_bind(row.at)
+            .push_bind(row.body.clone())
+            .push_bind(row.snapshot.clone());
+    });
+    query.push(UNLESS_THERE);
+    let added = query.build().execute(&mut *db).await?;
+    if added.rows_affected() == rows.len() as u64 {
+        return Ok(());
+    }
+    // A repeated request brings the same rows; anything else is a second writer.
+    for row in rows {
+        let same: bool = sqlx::query_scalar(IS_SAME)
+            .bind(row.rollout.as_str())
+            .bind(row.tick)
+            .bind(row.at)
+            .bind(&row.body)
+            .bind(&row.snapshot)
+            .fetch_one(&mut *db)
+            .await?;
+        if !same {
+            return Err(Fault::conflict(
+                WHAT,
+                format!(
+                    "tick {} of {} is already recorded with other content",
+                    row.tick, row.rollout
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn since_snapshot(

@@ -67,7 +67,6 @@ impl Claim {
 impl Write for Claim {
     type Answer = Vec<LaneRow>;
     const WHAT: &'static str = "the claim of lanes";
-    const SINGLE: bool = true;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<LaneRow>, Fault> {
         let rows = sqlx::query(CLAIM)
@@ -137,7 +136,6 @@ impl Renew {
 impl Write for Renew {
     type Answer = Vec<LaneId>;
     const WHAT: &'static str = "the renewal of claims";
-    const SINGLE: bool = true;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<LaneId>, Fault> {
         let rows = sqlx::query(RENEW)
@@ -156,7 +154,6 @@ pub(super) struct Release(pub(super) String);
 impl Write for Release {
     type Answer = ();
     const WHAT: &'static str = "the return of claims";
-    const SINGLE: bool = true;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
         sqlx::query(RELEASE)

@@ -223,7 +223,8 @@ impl Store for SqliteStore {
         if rows.is_empty() {
             return Ok(());
         }
-        self.writer.run(evidence::Append::new(rows)).await
+        let append = self.read(evidence::WHAT, async { evidence::Append::new(rows) });
+        self.writer.run(append.await?).await
     }
     async fn evidence_since_snapshot(
         &self,

@@ -72,7 +72,6 @@ pub(super) struct NextRollout(pub(super) ServiceName);
 impl Write for NextRollout {
     type Answer = RolloutId;
     const WHAT: &'static str = "the numbering of a rollout";
-    const SINGLE: bool = true;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<RolloutId, Fault> {
         let row = sqlx::query(NEXT_ROLLOUT)

@@ -1,21 +1,22 @@
 //! Rollouts as readers see them.
 
 use airboss_model::LaneId;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, micros};
 use super::fault::Fault;
 use crate::{RolloutFilter, RolloutRow};
 
-const UPSERT: &str = "INSERT INTO rollouts (id, lane, service, environment, release, digest, phase,
-        outcome, reason, created_by, created_at, updated_at, ended_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-    ON CONFLICT (id) DO UPDATE SET lane = excluded.lane, service = excluded.service,
-        environment = excluded.environment, release = excluded.release, digest = excluded.digest,
-        phase = excluded.phase, outcome = excluded.outcome, reason = excluded.reason,
-        created_by = excluded.created_by, created_at = excluded.created_at,
-        updated_at = excluded.updated_at, ended_at = excluded.ended_at";
+const UPSERT: &str =
+    "; INSERT INTO rollouts (id, lane, service, environment, release, digest, phase,
+        outcome, reason, created_by, created_at, updated_at, ended_at) VALUES (";
+const REPLACE: &str = ") ON CONFLICT (id) DO UPDATE SET lane = excluded.lane,
+        service = excluded.service, environment = excluded.environment,
+        release = excluded.release, digest = excluded.digest, phase = excluded.phase,
+        outcome = excluded.outcome, reason = excluded.reason, created_by = excluded.created_by,
+        created_at = excluded.created_at, updated_at = excluded.updated_at,
+        ended_at = excluded.ended_at";
 const GET: &str =
     "SELECT id, lane, release, digest, phase, outcome, reason, created_by, created_at,
     updated_at, ended_at FROM rollouts WHERE id = $1";
@@ -54,25 +55,26 @@ impl Prepared {
         }
     }
 
-    /// Inserts the row, or replaces the one that is there; its place in the order stays.
-    pub(super) async fn upsert(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
-        sqlx::query(UPSERT)
-            .bind(&self.id)
-            .bind(self.lane.as_str())
-            .bind(self.lane.service().as_str())
-            .bind(self.lane.environment().as_str())
-            .bind(&self.release)
-            .bind(&self.digest)
-            .bind(&self.phase)
-            .bind(&self.outcome)
-            .bind(&self.reason)
-            .bind(&self.created_by)
-            .bind(self.created_at)
-            .bind(self.updated_at)
-            .bind(self.ended_at)
-            .execute(db)
-            .await?;
-        Ok(())
+    /// Adds the statement to a script that inserts the row, or replaces the one that is there;
+    /// its place in the order stays.
+    pub(super) fn upsert(&self, script: &mut QueryBuilder<Sqlite>) {
+        script.push(UPSERT);
+        script
+            .separated(", ")
+            .push_bind(self.id.clone())
+            .push_bind(self.lane.to_string())
+            .push_bind(self.lane.service().to_string())
+            .push_bind(self.lane.environment().to_string())
+            .push_bind(self.release.clone())
+            .push_bind(self.digest.clone())
+            .push_bind(self.phase.clone())
+            .push_bind(self.outcome.clone())
+            .push_bind(self.reason.clone())
+            .push_bind(self.created_by.clone())
+            .push_bind(self.created_at)
+            .push_bind(self.updated_at)
+            .push_bind(self.ended_at);
+        script.push(REPLACE);
     }
 }
 

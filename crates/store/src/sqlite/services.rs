@@ -43,7 +43,6 @@ impl Put {
 impl Write for Put {
     type Answer = ();
     const WHAT: &'static str = "the keeping of a service's manifest";
-    const SINGLE: bool = true;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
         sqlx::query(PUT)

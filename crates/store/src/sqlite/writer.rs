@@ -1,9 +1,11 @@
 //! The one writer. Operations that wait at the same moment share one transaction and so one
 //! flush to disk; each is told its result after the flush.
 //!
-//! Every operation runs inside a savepoint of its own, so one that is refused takes nothing of
-//! the others with it. Where the shared transaction itself fails (a full disk, say), each
-//! operation is tried once more alone, so that one that is too large does not fail the rest.
+//! An operation that is refused takes nothing of the others with it: the transaction is undone
+//! and done again with a savepoint around each operation. Savepoints are not there from the
+//! start because refusals are rare and each statement costs a trip to SQLite's thread. Where the
+//! transaction itself fails (a full disk, say), each operation is tried once more alone, so that
+//! one that is too large does not fail the rest.
 
 use std::fs::File;
 
@@ -20,15 +22,12 @@ const QUEUE: usize = 1024;
 /// Operations that share one transaction at most, which bounds how long the first one waits.
 const BATCH: usize = 256;
 
-/// One write. It may be applied twice, so it keeps its values.
+/// One write. It may be applied several times, so it keeps its values.
 pub(super) trait Write: Send + Sync + 'static {
     /// What the caller gets.
     type Answer: Send + 'static;
     /// What it is, for messages: "the database did not do …".
     const WHAT: &'static str;
-    /// Whether it changes the database by at most one statement and never refuses after it; it
-    /// needs no savepoint then.
-    const SINGLE: bool = false;
 
     /// Does it, inside the writer's transaction.
     fn apply(
@@ -40,7 +39,6 @@ pub(super) trait Write: Send + Sync + 'static {
 /// A [`Write`] with someone who waits for it.
 #[async_trait]
 trait Job: Send {
-    fn is_single(&self) -> bool;
     /// Applies it and keeps its answer. `Ok(false)` where it was refused.
     async fn apply(&mut self, db: &mut SqliteConnection) -> Result<bool, Broken>;
     /// Tells the answer, or why the transaction failed.
@@ -55,10 +53,6 @@ struct Waiting<W: Write> {
 
 #[async_trait]
 impl<W: Write> Job for Waiting<W> {
-    fn is_single(&self) -> bool {
-        W::SINGLE
-    }
-
     async fn apply(&mut self, db: &mut SqliteConnection) -> Result<bool, Broken> {
         let answer = match self.write.apply(db).await {
             Ok(answer) => Ok(answer),
@@ -148,12 +142,23 @@ fn gone(what: &'static str) -> StoreError {
     }
 }
 
-/// How far a transaction came before it failed.
-enum Failed {
+/// Why a transaction was undone.
+enum Undone {
     /// It did not start, so no operation of it is to blame.
     AtBegin(Broken),
-    /// An operation or the flush failed; everything is undone.
+    /// An operation or the flush failed.
     Later(Broken),
+    /// An operation was refused and there are no savepoints.
+    Refused,
+}
+
+/// How operations share a transaction.
+#[derive(Clone, Copy, PartialEq)]
+enum Share {
+    /// One refusal undoes all.
+    Plain,
+    /// A refusal undoes only its own operation.
+    Savepoints,
 }
 
 struct Desk {
@@ -194,74 +199,82 @@ impl Desk {
     }
 
     async fn run(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        let failed = match self.attempt(&mut batch).await {
-            Ok(()) => {
-                for job in batch {
-                    job.tell(&self.place, Ok(()));
-                }
-                return;
-            }
-            Err(failed) => failed,
-        };
-        match failed {
-            Failed::Later(broken) if batch.len() > 1 => {
+        let mut done = self.attempt(&mut batch, Share::Plain).await;
+        if matches!(done, Err(Undone::Refused)) {
+            done = self.attempt(&mut batch, Share::Savepoints).await;
+        }
+        match done {
+            Err(Undone::Later(broken)) if batch.len() > 1 => {
                 tracing::warn!(%broken, operations = batch.len(), "a shared transaction failed; trying its operations one by one");
                 for job in batch {
                     let mut alone = [job];
-                    let result = self.attempt(&mut alone).await;
-                    let [job] = alone;
-                    match result {
-                        Ok(()) => job.tell(&self.place, Ok(())),
-                        Err(Failed::AtBegin(broken) | Failed::Later(broken)) => {
-                            job.tell(&self.place, Err(&broken));
-                        }
-                    }
+                    let done = self.attempt(&mut alone, Share::Savepoints).await;
+                    self.tell(alone, done);
                 }
             }
-            Failed::AtBegin(broken) | Failed::Later(broken) => {
-                for job in batch {
-                    job.tell(&self.place, Err(&broken));
-                }
-            }
+            done => self.tell(batch, done),
+        }
+    }
+
+    fn tell(&self, jobs: impl IntoIterator<Item = Box<dyn Job>>, done: Result<(), Undone>) {
+        let committed = match &done {
+            // With savepoints nothing ends as refused; without, it is tried again with them.
+            Ok(()) | Err(Undone::Refused) => Ok(()),
+            Err(Undone::AtBegin(broken) | Undone::Later(broken)) => Err(broken),
+        };
+        for job in jobs {
+            job.tell(&self.place, committed);
         }
     }
 
     /// One transaction over all jobs. On an error nothing of it was written.
-    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>], share: Share) -> Result<(), Undone> {
         let db = match &mut self.db {
             Some(db) => db,
             none => {
                 let db = self.options.connect().await;
-                none.insert(db.map_err(|error| Failed::AtBegin(Broken::Sql(error.into())))?)
+                none.insert(db.map_err(|error| Undone::AtBegin(Broken::Sql(error.into())))?)
             }
         };
         if let Err(broken) = statement(db, "BEGIN IMMEDIATE").await {
             // The connection may be beyond help; the next transaction has a new one.
             self.db = None;
-            return Err(Failed::AtBegin(broken));
+            return Err(Undone::AtBegin(broken));
         }
-        let done = transact(db, jobs).await;
+        let done = transact(db, jobs, share).await;
         if done.is_err() {
             // SQLite may have rolled back by itself, then this says so and changes nothing.
             let _ = statement(db, "ROLLBACK").await;
         }
-        done.map_err(Failed::Later)
+        done
     }
 }
 
-async fn transact(db: &mut SqliteConnection, jobs: &mut [Box<dyn Job>]) -> Result<(), Broken> {
+async fn transact(
+    db: &mut SqliteConnection,
+    jobs: &mut [Box<dyn Job>],
+    share: Share,
+) -> Result<(), Undone> {
     for job in jobs {
-        if job.is_single() {
-            job.apply(db).await?;
+        if share == Share::Plain {
+            if !job.apply(db).await.map_err(Undone::Later)? {
+                return Err(Undone::Refused);
+            }
             continue;
         }
-        statement(db, "SAVEPOINT operation").await?;
-        if !job.apply(db).await? {
-            statement(db, "ROLLBACK TO operation").await?;
+        statement(db, "SAVEPOINT operation")
+            .await
+            .map_err(Undone::Later)?;
+        if !job.apply(db).await.map_err(Undone::Later)? {
+            statement(db, "ROLLBACK TO operation")
+                .await
+                .map_err(Undone::Later)?;
         }
-        statement(db, "RELEASE operation").await?;
+        statement(db, "RELEASE operation")
+            .await
+            .map_err(Undone::Later)?;
     }
-    statement(db, "COMMIT").await
+    statement(db, "COMMIT").await.map_err(Undone::Later)
 }
 
 async fn statement(db: &mut SqliteConnection, sql: &'static str) -> Result<(), Broken> {
