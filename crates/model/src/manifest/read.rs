@@ -89,7 +89,7 @@ pub fn parse_bytes(file_name: &str, bytes: &[u8]) -> Result<Vec<Document>, Vec<D
 /// Reads all documents of a manifest. `file_name` is only for the findings.
 ///
 /// A byte order mark at the start is ignored. Empty documents (between two `---`) are skipped.
-/// Limits: [`BYTES_MAX`] bytes, 64 levels, 20,000 values with those that aliases repeat, 50
+/// Limits: [`BYTES_MAX`] bytes, 64 levels, 20,000 names and values with those that aliases repeat, 50
 /// findings of structure a document, [`FINDINGS_MAX`] findings in all.
 ///
 /// # Errors

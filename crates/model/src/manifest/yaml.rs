@@ -14,7 +14,7 @@ use super::diagnostic::{Finding, quote};
 
 /// Most lists and mappings inside one another.
 const DEPTH_MAX: usize = 64;
-/// Most values in a file, those that aliases repeat included.
+/// Most names and values in a file, those that aliases repeat included.
 const NODES_MAX: usize = 20_000;
 
 /// A value and where it stood.
@@ -236,7 +236,9 @@ impl Builder {
         if self.nodes > NODES_MAX {
             return Err(Finding::error(
                 node.at,
-                format!("more than {NODES_MAX} values in one file, repeated ones included"),
+                format!(
+                    "more than {NODES_MAX} names and values in one file, repeated ones included"
+                ),
             )
             .help("split the file, or use fewer aliases"));
         }
