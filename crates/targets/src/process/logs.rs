@@ -147,3 +147,41 @@ fn last_lines(path: &Path) -> io::Result<Vec<String>> {
         .map(|line| line.chars().take(MOST_CHARS).collect())
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_large_log_is_moved_away_and_its_last_lines_are_still_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::open(folder.path().to_owned()).unwrap();
+        let mut writer = logs.append("app-1.0").unwrap();
+        let line = format!("{}\n", "x".repeat(1023));
+        for _ in 0..ROTATE_AT / 1024 {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        writer.write_all(b"the last one before\n").unwrap();
+        logs.rotate("app-1.0").unwrap();
+        assert_eq!(fs::metadata(logs.path("app-1.0")).unwrap().len(), 0);
+        // The instance still has its file open and goes on at its new start.
+        writer.write_all(b"the first one behind\n").unwrap();
+        let tail = logs.tail("app-1.0", 2).unwrap();
+        assert_eq!(tail, ["the last one before", "the first one behind"]);
+        assert_eq!(logs.instances("app-1."), ["app-1.0"]);
+    }
+
+    #[test]
+    fn only_the_oldest_logs_of_instances_that_are_gone_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::open(folder.path().to_owned()).unwrap();
+        for number in 0..MOST_OLD_FILES + 5 {
+            logs.append(&format!("app-{number}.0")).unwrap();
+        }
+        logs.sweep(|name| name == "app-0.0").unwrap();
+        assert_eq!(logs.instances("app-").len(), MOST_OLD_FILES + 1);
+        assert!(logs.path("app-0.0").exists());
+    }
+}
