@@ -169,6 +169,10 @@ impl hyper::rt::Read for ClientIo {
             let part = this.first.len().min(buf.remaining());
             buf.put_slice(&this.first[..part]);
             this.first.advance(part);
+            if this.first.is_empty() {
+                // Gives the memory back, which an empty rest would hold.
+                this.first = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let mut stream = TokioIo::new(&mut this.stream);
@@ -383,7 +387,8 @@ async fn answer_too_slow(worker: &Worker, mut stream: TcpStream) {
 pub(crate) async fn linger(mut stream: TcpStream) {
     let read_away = async {
         stream.shutdown().await?;
-        let mut buffer = [0; 4_096];
+        // On the heap: every connection's task would be larger by an array.
+        let mut buffer = vec![0; 4_096];
         let mut left = 256;
         while left > 0 && stream.read(&mut buffer).await? > 0 {
             left -= 1;

@@ -134,6 +134,47 @@ async fn an_instance_that_takes_too_long_is_answered_for() {
 }
 
 #[tokio::test]
+async fn an_upload_that_an_instance_left_unread_holds_up_nobody_else() {
+    let service = Service::raw(|mut stream: TcpStream| async move {
+        let head = read_until(&mut stream, "\r\n\r\n").await;
+        let answer = if head.starts_with("POST") {
+            "HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n"
+        } else {
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+        };
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        // Stays open and reads nothing.
+        std::future::pending().await
+    })
+    .await;
+    let splitter = splitter_with(Options {
+        workers: 1,
+        ..Options::default()
+    });
+    splitter
+        .apply(table("0%", &[service.address], &[]))
+        .unwrap();
+    let mut stream = TcpStream::connect(splitter.local_addr()).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 50000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut reading, mut writing) = stream.split();
+    let upload = async {
+        let block = vec![b'x'; 64 * 1_024];
+        while writing.write_all(&block).await.is_ok() {}
+    };
+    let answer = async {
+        let mut start = [0; 12];
+        reading.read_exact(&mut start).await.unwrap();
+        start
+    };
+    tokio::select! {
+        () = upload => panic!("nobody reads that much"),
+        start = answer => assert_eq!(&start, b"HTTP/1.1 413"),
+    }
+    assert_eq!(Client::to(&splitter).await.get("/").await.body, "ok");
+}
+
+#[tokio::test]
 async fn an_upload_that_moves_may_take_longer_than_the_response_timeout() {
     let service = Service::with(|request: Request<hyper::body::Incoming>| async {
         let body = http_body_util::BodyExt::collect(request.into_body()).await;
