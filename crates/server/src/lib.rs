@@ -14,7 +14,6 @@ mod routes;
 use std::sync::Arc;
 
 use airboss_runtime::Runtime;
-use airboss_store::SqliteStore;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
@@ -125,5 +124,14 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-/// The store that a laptop's controller uses.
-pub type LocalStore = SqliteStore;
+/// Serves until `stop` resolves and the requests under way are answered.
+///
+/// # Errors
+/// Where the listener fails for good.
+pub async fn listen(
+    listener: tokio::net::TcpListener,
+    app: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, app).with_graceful_shutdown(stop).await
+}

@@ -435,7 +435,7 @@ fn decided_by(event: &Event) -> Option<(String, bool)> {
         }),
         Event::VerdictChanged { .. } => Some(("evidence".to_owned(), true)),
         Event::DeadlineHeld { .. } => Some(("policy".to_owned(), true)),
-        Event::Stalled { .. } => plain("data plane"),
+        Event::Stalled { .. } | Event::StepUnconfirmed { .. } => plain("data plane"),
         Event::Paused { by, .. } | Event::Resumed { by, .. } => Some((by.clone(), false)),
         Event::Promoted { .. } => plain("plan"),
         Event::Observed { .. }

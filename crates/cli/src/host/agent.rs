@@ -1,0 +1,98 @@
+//! `airboss agent`: carries out on this host what the controller decided.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use airboss_runtime::Clock;
+use airboss_targets::process::{AgentConfig, StopMode};
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::folder::Folder;
+use super::signals::{Stop, die_with};
+use crate::exit::Exit;
+
+/// What happens to services when the agent is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnStop {
+    /// They go on; the next agent takes them over. For restarts and upgrades of the agent
+    Leave,
+    /// They finish their requests and end
+    Stop,
+}
+
+/// Runs the agent, on a host that carries services.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AgentArgs {
+    /// The server's address [default: the one in the data folder]
+    #[arg(long, value_name = "URL")]
+    pub controller: Option<String>,
+    /// What happens to services when the agent is told to stop
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "leave")]
+    pub on_stop: OnStop,
+    /// The data folder [default: $AIRBOSS_HOME, else .airboss]
+    #[arg(
+        long,
+        env = "AIRBOSS_HOME",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
+    pub data_dir: Option<PathBuf>,
+    /// The process that supervises this one
+    #[arg(long, hide = true, value_name = "PID")]
+    pub supervisor: Option<u32>,
+}
+
+/// Runs until it is told to stop. The token is `$AIRBOSS_TOKEN`, or the data folder's.
+///
+/// # Errors
+/// Where it cannot start: another agent in the folder, no token, no address.
+pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
+    if let Some(supervisor) = args.supervisor {
+        die_with(supervisor)?;
+    }
+    super::logging::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(agent(args)).map(|()| Exit::Done.into())
+}
+
+async fn agent(args: AgentArgs) -> anyhow::Result<()> {
+    let mut stop = Stop::listen()?;
+    let folder = Folder::open(args.data_dir.as_deref())?;
+    let controller = match args.controller.or_else(|| std::env::var("AIRBOSS_SERVER").ok()) {
+        Some(url) => url,
+        None => folder.announced().map(|server| server.url).context(
+            "no server is known here: name its address with --controller, and set $AIRBOSS_TOKEN to the token in its data folder",
+        )?,
+    };
+    let token = match std::env::var("AIRBOSS_TOKEN") {
+        Ok(token) if !token.trim().is_empty() => token.trim().to_owned(),
+        _ => folder.token()?,
+    };
+    let clock = Clock::system();
+    let config = AgentConfig::new(
+        folder.path(),
+        controller.clone(),
+        token,
+        Arc::new(move || clock.now()),
+    );
+    let (tell, told) = watch::channel(None);
+    tracing::info!(%controller, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "agent starts");
+    let mode = match args.on_stop {
+        OnStop::Leave => StopMode::LeaveRunning,
+        OnStop::Stop => StopMode::StopInstances,
+    };
+    tokio::spawn(async move {
+        stop.told().await;
+        tell.send_replace(Some(mode));
+        // Told again, the agent is already about it.
+        stop.told().await;
+    });
+    airboss_targets::process::run(config, told).await?;
+    tracing::info!("agent stopped");
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! The data folder: who uses it, its token, and where the server listens.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::home::{self, SERVER_FILE, ServerFile, TOKEN_FILE};
+
+/// The data folder of a host verb.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+/// Holds a role in a data folder until it is dropped or its process dies.
+#[derive(Debug)]
+pub struct RoleLock {
+    _file: File,
+}
+
+impl Folder {
+    /// Opens the folder: the one named, `$AIRBOSS_HOME`, or `.airboss`. Makes it where it is new,
+    /// for its owner only.
+    pub fn open(named: Option<&Path>) -> anyhow::Result<Self> {
+        let here = std::env::current_dir().context("the working folder cannot be told")?;
+        let path = home::folder(named, &here);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("cannot use the data folder {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A subfolder, made where it is new.
+    pub fn sub(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Takes a role (`up`, `controller`) that only one process may have here. The system gives it
+    /// back when the process dies, however it dies.
+    pub fn lock(&self, role: &str) -> anyhow::Result<RoleLock> {
+        let path = self.path.join(format!("{role}.lock"));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // The number is a help for people; without it the message is still right.
+                let _ = file.read_to_string(&mut holder);
+                let pid = holder.trim();
+                let who = if pid.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (process {pid})")
+                };
+                bail!(
+                    "another `airboss {}` uses {}{who}\n  stop it first, or give this one a folder of its own: AIRBOSS_HOME=PATH airboss up",
+                    if role == "controller" { "serve" } else { role },
+                    self.path.display()
+                );
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        file.set_len(0)
+            .and_then(|()| write!(file, "{}", std::process::id()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(RoleLock { _file: file })
+    }
+
+    /// The installation's token, made at the first start.
+    pub fn token(&self) -> anyhow::Result<String> {
+        let path = self.path.join(TOKEN_FILE);
+        match fs::read_to_string(&path) {
+            Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
+            Ok(_) => bail!(
+                "{} is empty: restore it, or remove it to have a new token made",
+                path.display()
+            ),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        }
+        // Two version-4 UUIDs hold 244 random bits from the system.
+        let token = format!(
+            "{}{}",
+            uuid::Uuid::new_v4().simple(),
+            uuid::Uuid::new_v4().simple()
+        );
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
+        file.write_all(token.as_bytes())
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(token)
+    }
+
+    /// Tells clients where the server listens.
+    pub fn announce(&self, url: &str) -> anyhow::Result<()> {
+        let file = ServerFile {
+            url: url.to_owned(),
+            pid: Some(std::process::id()),
+        };
+        let (path, new) = (
+            self.path.join(SERVER_FILE),
+            self.path.join(format!("{SERVER_FILE}.new")),
+        );
+        fs::write(&new, serde_json::to_vec(&file)?)
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Where the server of this folder says that it listens.
+    pub fn announced(&self) -> Option<ServerFile> {
+        serde_json::from_slice(&fs::read(self.path.join(SERVER_FILE)).ok()?).ok()
+    }
+}

@@ -1,0 +1,160 @@
+//! `airboss serve`: the controller with its API.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airboss_runtime::{Clock, Hub, Runtime};
+use airboss_server::blobs::Blobs;
+use airboss_server::{Site, app};
+use airboss_store::{SqliteOptions, SqliteStore, Store, backup_name, rotate_backups};
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use super::folder::Folder;
+use super::signals::{Stop, die_with};
+use crate::exit::Exit;
+
+/// Where the server listens unless told otherwise.
+pub const LISTEN: &str = "127.0.0.1:7420";
+
+/// Time between two copies of the store.
+const BACKUP_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// Copies kept.
+const BACKUPS: usize = 4;
+
+/// Runs the controller and its API, for agents on other hosts.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    /// The address to listen on
+    #[arg(long, env = "AIRBOSS_LISTEN", value_name = "HOST:PORT", default_value = LISTEN)]
+    pub listen: SocketAddr,
+    /// Listen on an address that other hosts reach, without encryption
+    #[arg(long)]
+    pub insecure_listen: bool,
+    /// The data folder [default: $AIRBOSS_HOME, else .airboss]
+    #[arg(
+        long,
+        env = "AIRBOSS_HOME",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
+    pub data_dir: Option<PathBuf>,
+    /// The process that supervises this one
+    #[arg(long, hide = true, value_name = "PID")]
+    pub supervisor: Option<u32>,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// Where it cannot start: another server in the folder, a damaged store, a taken port.
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    if let Some(supervisor) = args.supervisor {
+        die_with(supervisor)?;
+    }
+    check_listen(&args)?;
+    super::logging::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(&args));
+    // Streams that readers keep open must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result.map(|()| Exit::Done.into())
+}
+
+/// Refuses what would put an unencrypted token on a network.
+pub fn check_listen(args: &ServeArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        args.listen.ip().is_loopback() || args.insecure_listen,
+        "{} can be reached from other hosts, and the token would cross the network unencrypted\n  listen on 127.0.0.1 behind a proxy that encrypts, or accept this with --insecure-listen",
+        args.listen
+    );
+    Ok(())
+}
+
+async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let mut stop = Stop::listen()?;
+    let folder = Folder::open(args.data_dir.as_deref())?;
+    let _lock = folder.lock("controller")?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+        format!("cannot listen on {}; find who does with `ss -ltnp`, or name another address with --listen", args.listen)
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let clock = Clock::system();
+    let path = folder.path().join("airboss.db");
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
+    // The folder's lock says that no other controller lives: its claims are ours.
+    let owner = "local".to_owned();
+    store.release_claims(&owner).await?;
+    let hub = Arc::new(Hub::new(uuid::Uuid::now_v7().to_string(), clock.now()));
+    let runtime = Runtime::start(Arc::clone(&store), hub, clock.clone(), owner).await?;
+    let site = Site {
+        runtime: Arc::clone(&runtime),
+        blobs: Blobs::open(folder.sub("artifacts")?)?,
+        token: folder.token()?,
+        data_dir: folder.path().display().to_string(),
+        store: format!("SQLite {}", path.display()),
+    };
+    folder.announce(&url)?;
+    tracing::info!(%url, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
+    tokio::spawn(back_up(Arc::clone(&store), folder.sub("backups")?, clock));
+    let (told, draining) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        stop.told().await;
+        // The receiver lives as long as the server.
+        let _ = told.send(());
+    });
+    let serving = axum_serve(listener, site, draining);
+    serving.await.context("the server stopped")?;
+    tracing::info!("stopping");
+    runtime.stop().await?;
+    store.close().await;
+    Ok(())
+}
+
+/// Serves until told to stop, then lets requests under way finish, for a moment.
+async fn axum_serve(
+    listener: TcpListener,
+    site: Site,
+    stop: tokio::sync::oneshot::Receiver<()>,
+) -> std::io::Result<()> {
+    let (closing, mut closed) = tokio::sync::watch::channel(false);
+    let graceful = async move {
+        // A dropped sender means the same: stop.
+        let _ = stop.await;
+        closing.send_replace(true);
+    };
+    let serving = airboss_server::listen(listener, app(Arc::new(site)), graceful);
+    let patience = async move {
+        // Streams to readers never end by themselves.
+        let _ = closed.wait_for(|closing| *closing).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    };
+    tokio::select! {
+        result = serving => result,
+        () = patience => Ok(()),
+    }
+}
+
+async fn back_up(store: Arc<dyn Store>, folder: PathBuf, clock: Clock) {
+    loop {
+        if let Err(error) = back_up_once(&*store, &folder, &clock).await {
+            tracing::error!(%error, folder = %folder.display(), "the store was not copied; the copies before it are untouched");
+        }
+        tokio::time::sleep(BACKUP_EVERY).await;
+    }
+}
+
+async fn back_up_once(store: &dyn Store, folder: &Path, clock: &Clock) -> anyhow::Result<()> {
+    if store.last_event().await? == 0 {
+        return Ok(());
+    }
+    store.backup(&folder.join(backup_name(clock.now()))).await?;
+    rotate_backups(folder, BACKUPS)?;
+    Ok(())
+}
