@@ -299,7 +299,7 @@ impl Event {
                 rollout,
                 outcome,
                 reason,
-            } => format!("{rollout} {}: {reason}", outcome.as_str()),
+            } => format!("{rollout} {}", outcome_message(*outcome, reason)),
             Self::Started { plan, .. } => {
                 let steps: Vec<String> = plan
                     .steps
@@ -331,10 +331,9 @@ impl Event {
                 verdict_word(assessment.verdict),
                 assessment.reason
             ),
-            Self::DeadlineHeld { reason, .. }
-            | Self::StepPassed { reason, .. }
-            | Self::Stalled { reason, .. }
-            | Self::Promoted { reason, .. } => reason.clone(),
+            Self::StepPassed { step, reason, .. } => format!("step {} is over: {reason}", step + 1),
+            Self::Promoted { reason, .. } => format!("now stable: {reason}"),
+            Self::DeadlineHeld { reason, .. } | Self::Stalled { reason, .. } => reason.clone(),
             Self::Paused { by, .. } => format!("paused by {by}"),
             Self::Resumed { by, .. } => format!("resumed by {by}"),
             Self::RollbackStarted { reason, weight, .. } if *weight == Weight::ZERO => {
@@ -344,7 +343,7 @@ impl Event {
                 "rolling back: {reason}; {weight} stays on the new version until stable has the capacity"
             ),
             Self::RollbackStaged { weight, surge, .. } => {
-                format!("rolling back: down to {weight}, {surge} extra stable instances asked for")
+                format!("rolling back: down to {weight}, extra stable instances asked for: {surge}")
             }
             Self::RollbackRetried { retries, .. } => {
                 format!("rolling back: the target was asked again (attempt {retries})")
@@ -354,13 +353,22 @@ impl Event {
             }
             Self::Ended {
                 outcome, reason, ..
-            } => format!("{}: {reason}", outcome.as_str()),
+            } => outcome_message(*outcome, reason),
         }
     }
 }
 
 fn verdict_word(verdict: Verdict) -> String {
     verdict.as_str().replace('_', " ")
+}
+
+fn outcome_message(outcome: Outcome, reason: &str) -> String {
+    let word = outcome.as_str().replace('_', " ");
+    if reason.starts_with(&word) {
+        reason.to_owned()
+    } else {
+        format!("{word}: {reason}")
+    }
 }
 
 fn observed_message(seen: &Seen) -> String {

@@ -47,6 +47,12 @@ impl Turn {
         let active_id = active.id().clone();
         let draining = matches!(active.phase, Phase::Draining { .. });
         let going_back = matches!(active.phase, Phase::RollingBack { .. });
+        let serves_alone = active.exposed && self.lane.stable.is_none() && !going_back;
+        let or_end_it = if draining || going_back {
+            String::new()
+        } else {
+            format!(", or end it with `airboss abort {active_id}`")
+        };
         if active.request.digest == request.digest
             && process(&active.request.service) == process(&request.service)
             && !going_back
@@ -54,7 +60,7 @@ impl Turn {
             return refused(
                 Refusal::Busy,
                 format!(
-                    "{active_id} rolls out the same content already; follow it with `airboss watch {active_id}`, or end it first with `airboss abort {active_id}` to ship another manifest"
+                    "{active_id} rolls out the same content already: follow it with `airboss watch {active_id}`{or_end_it}"
                 ),
             );
         }
@@ -88,7 +94,7 @@ impl Turn {
             WhenBusy::Reject => refused(
                 Refusal::Busy,
                 format!(
-                    "{active_id} is in progress and `when_busy` is `reject`; wait for it, or end it with `airboss abort {active_id}`"
+                    "{active_id} is in progress and `when_busy` is `reject`: wait for it{or_end_it}"
                 ),
             ),
             WhenBusy::Queue => {
@@ -97,6 +103,15 @@ impl Turn {
             }
             WhenBusy::Supersede => {
                 self.enqueue(request);
+                // Taking the first version down for the second would leave users with none.
+                if serves_alone {
+                    return accepted(
+                        id,
+                        format!(
+                            "{id} starts once {active_id} is stable: there is no other version to serve until then"
+                        ),
+                    );
+                }
                 if draining {
                     return accepted(
                         id,
@@ -251,10 +266,7 @@ impl Turn {
                 reason,
                 at: self.now,
             });
-            return accepted(
-                rollout,
-                format!("{rollout} serves all users; the old version is drained"),
-            );
+            return accepted(rollout, format!("{rollout} serves all users"));
         }
         let weight = active.plan.weight(next);
         let reason =
@@ -310,7 +322,14 @@ impl Turn {
                     reason,
                     force,
                 );
-                accepted(rollout, format!("{rollout} is taken back"))
+                let message = if self.lane.stable.is_some() {
+                    format!("{rollout} is taken back")
+                } else {
+                    format!(
+                        "{rollout} is taken down; it is the first version, so none is left to serve"
+                    )
+                };
+                accepted(rollout, message)
             }
         }
     }
@@ -427,7 +446,7 @@ impl Turn {
             (_, true) => format!("{rollout} has shipped. {}", self.offer_of_a_return()),
             (Some(active), false) => format!("{rollout} is not in progress; {} is", active.id()),
             (None, false) => format!(
-                "{rollout} is not in progress, and nothing is in {}",
+                "{rollout} is not in progress; no rollout of {} is",
                 self.lane.id
             ),
         };

@@ -84,6 +84,18 @@ impl Turn {
         )
     }
 
+    /// Why a share stays on the canary, for people; nothing where none shall.
+    fn lacking(&self, weight: Weight) -> String {
+        match &self.lane.stable {
+            Some(stable) if weight > Weight::ZERO => format!(
+                ", stable has {} of {} instances ready (`airboss abort --force` does not wait for them)",
+                self.lane.seen_arm(&stable.arm).ready,
+                process(&stable.service).instances
+            ),
+            _ => String::new(),
+        }
+    }
+
     /// One step on the way back; false where there is nothing to do yet.
     pub(super) fn advance_rollback(&mut self) -> bool {
         let Some(rollout) = self.active() else {
@@ -123,8 +135,9 @@ impl Turn {
             });
             if waited.0 >= ROUTER_DEADLINE {
                 let text = format!(
-                    "{id} is not back on stable after {waited}: asked for {weight}, observed {}; still trying",
-                    self.shown()
+                    "{id} is not back on stable after {waited}: asked for {weight}, observed {}{}; still trying",
+                    self.shown(),
+                    self.lacking(weight)
                 );
                 self.notify(Urgency::Page, text);
             }

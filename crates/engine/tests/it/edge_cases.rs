@@ -64,11 +64,18 @@ fn a_forced_abort_does_not_wait_for_the_capacity_of_stable() {
     let mut world = World::with_stable();
     world.ship(release(2));
     world.run_until_phase("observing 1");
-    world.target.unready.insert(rollout(1), 4);
+    world.target.unready.insert(rollout(1), 8);
     world.report();
     world.abort(2, false);
-    world.run_for(Duration::from_secs(1));
+    world.run_for(Duration::from_secs(20));
     assert_eq!(world.exposed(2), percent(50));
+    assert_eq!(
+        world.pages(),
+        [
+            "checkout-2 is not back on stable after 14s: asked for 50%, observed 50%, stable has \
+             0 of 4 instances ready (`airboss abort --force` does not wait for them); still trying"
+        ]
+    );
     world.abort(2, true);
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.exposed(2), Weight::ZERO);
@@ -310,7 +317,8 @@ fn a_policy_that_promotes_without_proof_is_recorded_as_policy() {
     assert_eq!(world.outcome(2), Some(Outcome::Shipped));
     assert_eq!(
         world.messages("step_passed")[0],
-        "20m passed without proof, and the policy is to promote; the evidence: no verdict yet"
+        "step 1 is over: 20m passed without proof, and the policy is to promote; \
+         the evidence: no verdict yet"
     );
 }
 

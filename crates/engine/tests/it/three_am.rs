@@ -42,6 +42,7 @@ fn evidence_that_gathers_while_instances_come_up_holds_the_growth_until_a_person
     let mut world = World::with_stable();
     world.ship(release(2));
     world.run_until_phase("preparing 1");
+    world.judge = Judge::silent();
     let mut doubtful = assessment(Verdict::Undecided);
     doubtful.hold_growth = true;
     let say = Input::Assessed {
@@ -55,6 +56,10 @@ fn evidence_that_gathers_while_instances_come_up_holds_the_growth_until_a_person
     assert_eq!(world.exposed(2), percent(10));
     assert!(is_accepted(&world.promote(2, false)));
     world.run_until_phase("observing 1");
+    assert!(
+        world.messages("step_passed")[1]
+            .starts_with("step 1 is over: ana went on to 50% without waiting")
+    );
 }
 
 #[test]
@@ -146,6 +151,28 @@ fn a_lease_cannot_take_down_the_first_version_of_a_service() {
 }
 
 #[test]
+fn a_release_that_supersedes_does_not_take_the_only_version_down() {
+    let mut world = World::empty();
+    world.ship(release(1));
+    world.run_until_phase("observing 0");
+    let answer = world.ship(release(2).when_busy(WhenBusy::Supersede));
+    assert_eq!(
+        message(&answer),
+        "checkout-2 starts once checkout-1 is stable: there is no other version to serve until then"
+    );
+    world.settle();
+    assert_eq!(world.outcome(1), Some(Outcome::Shipped));
+    assert_eq!(world.outcome(2), Some(Outcome::Shipped));
+    // One that serves nobody yet gives way at once: it may never come up.
+    let mut world = World::empty();
+    world.ship(release(1));
+    world.run_for(Duration::from_secs(1));
+    world.ship(release(2).when_busy(WhenBusy::Supersede));
+    world.settle();
+    assert_eq!(world.outcome(1), Some(Outcome::Superseded));
+}
+
+#[test]
 fn a_data_plane_that_forgets_a_weight_holds_the_step_and_keeps_its_time() {
     let mut world = World::with_stable();
     world.judge.takes = Duration::from_secs(0);
@@ -210,7 +237,7 @@ fn a_last_step_that_never_gets_all_its_instances_back_is_given_up() {
     assert_eq!(world.outcome(2), Some(Outcome::RolledBack));
     assert_eq!(
         world.messages("ended"),
-        ["rolled_back: 3 of 4 instances ready at 100% after 1m20s, so the old version cannot go"]
+        ["rolled back: 3 of 4 instances ready at 100% after 1m20s, so the old version cannot go"]
     );
 }
 
@@ -466,7 +493,7 @@ fn the_same_content_under_another_manifest_is_refused_with_the_way_to_do_it() {
     world.run_until_phase("observing 0");
     let answer = world.ship(content(3, 2).bake(60));
     assert!(is_refused(&answer, Refusal::Busy));
-    assert!(message(&answer).contains("`airboss abort checkout-2` to ship another manifest"));
+    assert!(message(&answer).contains("or end it with `airboss abort checkout-2`"));
     // Instances that run otherwise are another deployment, whatever the content.
     assert!(is_accepted(&world.ship(content(4, 2).instances(6))));
 }

@@ -35,10 +35,20 @@ impl Judge {
     /// What it has to say next and when; None where it has said it.
     fn plan(&self, lane: &Lane) -> Option<(Timestamp, Input)> {
         let active = lane.active.as_ref()?;
-        let Phase::Observing { step, since, .. } = active.phase else {
-            return None;
+        let (step, since, verdict) = match active.phase {
+            Phase::Observing { step, since, .. } => {
+                let verdict = *self.verdicts.get(step).or(self.verdicts.last())?;
+                (step, since, verdict)
+            }
+            // It forbade to grow while the next step came up: it gets over that.
+            Phase::Preparing { step, since }
+                if step > 0 && active.verdict.as_ref().is_some_and(|note| note.hold_growth) =>
+            {
+                self.verdicts.last()?;
+                (step - 1, since, Verdict::Undecided)
+            }
+            _ => return None,
         };
-        let verdict = *self.verdicts.get(step).or(self.verdicts.last())?;
         let said = active
             .verdict
             .as_ref()

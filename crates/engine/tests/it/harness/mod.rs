@@ -32,7 +32,7 @@ pub struct World {
     pub now: Timestamp,
     pub log: Vec<(Timestamp, Event)>,
     pub notices: Vec<(Urgency, String)>,
-    watch: Watch,
+    pub watch: Watch,
 }
 
 impl World {
@@ -193,7 +193,6 @@ impl World {
     }
     pub fn run_for(&mut self, span: Duration) {
         self.run_to(after(self.now, span));
-        // `run_to` leaves the time at its end.
     }
     fn run_to(&mut self, until: Timestamp) {
         for _ in 0..INPUTS_MAX {

@@ -151,7 +151,9 @@ impl FakeTarget {
 
     /// No controller renewed the exposure: it returns traffic to stable by itself.
     pub fn expire_lease(&mut self, now: Timestamp) {
-        if let Some(table) = &mut self.table {
+        if let Some(table) = &mut self.table
+            && table.canary_weight > Weight::ZERO
+        {
             table.canary_weight = Weight::ZERO;
             table.lease_expired_at = Some(now);
         }
