@@ -2,10 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use crate::{dispersion::BLOCKS, mixture::Tempering};
+use crate::{
+    dispersion::BLOCKS,
+    mixture::{MAX_ALTERNATIVES, SPELL_SECONDS, Tempering, within_spell},
+};
+
+/// How much a history's clumps force the judge to hold back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caution {
+    /// No clumps: nothing is capped.
+    None,
+    /// Clumps: a tick's evidence is capped.
+    Ticks,
+    /// Faults that last: a spell's evidence is capped too.
+    Spells,
+}
 
 /// The cap on a tick's log-evidence where clumps are present or not ruled out.
 pub const CLUMP_CAP: f64 = 2.3;
+/// The cap on a spell's log-evidence where instances fail for a while and heal by themselves: the
+/// two spells that such a fault touches cannot decide.
+pub const SPELL_CAP: f64 = 1.5;
+/// Discounts closer to 1 than this are chance.
+const CLEAN_ETA: f64 = 0.85;
+/// Capped log-evidence within a minute that only a fault of some ten seconds or more gives.
+const LASTING: f64 = 30.0;
 const ETA_MIN: f64 = 0.02;
 /// A pseudo-block this much larger than the largest one seen stands for what a short history has
 /// not shown yet.
@@ -85,8 +106,10 @@ impl Sums {
 #[derive(Debug, Clone)]
 struct Open {
     number: [u64; BLOCKS.len()],
-    /// By block length, then alternative: uncapped and capped.
-    sums: Vec<[f64; 2]>,
+    /// By block length, then alternative: by caution.
+    sums: Vec<[f64; 3]>,
+    spells: [f64; MAX_ALTERNATIVES],
+    spell: u64,
     started: bool,
 }
 
@@ -96,8 +119,8 @@ struct Open {
 pub struct BlockSums {
     alternatives: usize,
     open: Vec<Open>,
-    /// By block length, then alternative: uncapped and capped.
-    closed: Vec<[Sums; 2]>,
+    /// By block length, then alternative: by caution.
+    closed: Vec<[Sums; 3]>,
 }
 
 impl BlockSums {
@@ -106,7 +129,9 @@ impl BlockSums {
         let cells = alternatives * BLOCKS.len();
         let open = Open {
             number: [0; BLOCKS.len()],
-            sums: vec![[0.0; 2]; cells],
+            sums: vec![[0.0; 3]; cells],
+            spells: [0.0; MAX_ALTERNATIVES],
+            spell: 0,
             started: false,
         };
         Self {
@@ -119,45 +144,76 @@ impl BlockSums {
     /// One tick's undiscounted log-evidence of one subset.
     pub fn observe(&mut self, subset: usize, t: u64, evidence: &[f64]) {
         let open = &mut self.open[subset];
+        if open.spell != t / SPELL_SECONDS {
+            open.spell = t / SPELL_SECONDS;
+            open.spells = [0.0; MAX_ALTERNATIVES];
+        }
+        let mut capped = [[0.0; 3]; MAX_ALTERNATIVES];
+        for ((slots, log_e), spell) in capped.iter_mut().zip(evidence).zip(&mut open.spells) {
+            let tick = log_e.min(CLUMP_CAP);
+            *slots = [*log_e, tick, within_spell(spell, tick, SPELL_CAP)];
+        }
         for (length, seconds) in BLOCKS.iter().enumerate() {
             let number = t / seconds;
             let cells = length * self.alternatives..(length + 1) * self.alternatives;
             if open.started && open.number[length] != number {
                 for cell in cells.clone() {
-                    for capped in 0..2 {
+                    for capped in 0..3 {
                         self.closed[cell][capped].add(open.sums[cell][capped]);
                     }
-                    open.sums[cell] = [0.0; 2];
+                    open.sums[cell] = [0.0; 3];
                 }
             }
             open.number[length] = number;
-            for (cell, log_e) in cells.zip(evidence) {
-                open.sums[cell][0] += log_e;
-                open.sums[cell][1] += log_e.min(CLUMP_CAP);
+            for (cell, added) in cells.zip(&capped) {
+                for (sum, added) in open.sums[cell].iter_mut().zip(added) {
+                    *sum += added;
+                }
             }
         }
         open.started = true;
     }
 
-    fn etas(&self, capped: bool) -> impl Iterator<Item = f64> {
+    fn etas(&self, caution: Caution) -> impl Iterator<Item = f64> {
         (0..self.alternatives).map(move |k| {
             (0..BLOCKS.len())
                 .map(|length| {
-                    self.closed[length * self.alternatives + k][usize::from(capped)].eta(capped)
+                    let sums = &self.closed[length * self.alternatives + k];
+                    sums[caution as usize].eta(caution != Caution::None)
                 })
                 .fold(1.0, f64::min)
         })
     }
 
-    /// Whether the history shows no clumps in this member.
-    pub fn is_clean(&self) -> bool {
-        self.etas(false).all(|eta| eta >= 0.85)
+    /// What this member's history asks for.
+    pub fn caution(&self) -> Caution {
+        if self.etas(Caution::None).all(|eta| eta >= CLEAN_ETA) {
+            return Caution::None;
+        }
+        let minute = BLOCKS.len() - 1;
+        let largest = (0..self.alternatives)
+            .map(|k| self.closed[minute * self.alternatives + k][Caution::Ticks as usize].largest)
+            .fold(0.0, f64::max);
+            eprintln!(
+                "largest {largest:.1} eta1 {:?} eta2 {:?}",
+                self.etas(Caution::Ticks).collect::<Vec<_>>(),
+                self.etas(Caution::Spells).collect::<Vec<_>>()
+            );
+        }
+        if largest > LASTING {
+            Caution::Spells
+        } else {
+            Caution::Ticks
+        }
     }
 
-    /// The discount, capped where any member of the SLI shows clumps.
-    pub fn tempering(&self, capped: bool) -> Tempering {
-        let mut tempering = Tempering::flat(1.0, capped.then_some(CLUMP_CAP));
-        for (slot, eta) in tempering.etas.iter_mut().zip(self.etas(capped)) {
+    /// The discount under the caution that the whole SLI needs.
+    pub fn tempering(&self, caution: Caution) -> Tempering {
+        let mut tempering = Tempering {
+            spell_cap: (caution == Caution::Spells).then_some(SPELL_CAP),
+            ..Tempering::flat(1.0, (caution != Caution::None).then_some(CLUMP_CAP))
+        };
+        for (slot, eta) in tempering.etas.iter_mut().zip(self.etas(caution)) {
             *slot = eta;
         }
         tempering

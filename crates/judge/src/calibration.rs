@@ -1,8 +1,8 @@
 //! What a service's own history says about its levels and about how clumped its errors come.
 //!
 //! Retries, stalled instances and shared causes make bad requests come in clumps; a test that
-//! takes them for independent cries wolf. So stable's instances are split into disjoint subsets of
-//! the canary's share, each plays the canary in turn against the others, and the evidence that
+//! takes them for independent cries wolf. So subsets of stable's instances of about the canary's
+//! share are formed, each plays the canary in turn against the others, and the evidence that
 //! this A/A comparison would have raised is discounted until its mean, over blocks of 1, 10 and
 //! 60 s, is at most 1. The bound that follows is empirical, not a theorem: it holds as far as the
 //! future is like the history. For independent requests the discount is 1 and the theorem stands.
@@ -106,6 +106,8 @@ struct Split {
     /// Instances per subset.
     size: usize,
     subsets: usize,
+    /// Instances that take part.
+    instances: usize,
     slis: Vec<SplitSli>,
 }
 
@@ -186,15 +188,15 @@ impl Calibrator {
     }
 
     /// Divides the instances that report at the start; later ones only play stable.
+    /// Divides the instances that report at the start; later ones only play stable.
     fn divide(&mut self, instances: usize) {
         for weight in &self.weights {
-            let size = ((weight * instances as f64).round() as usize).max(1);
-            let subsets = (instances / size)
-                .min(MAX_SUBSETS)
-                .min((1.0 / weight).floor() as usize);
-            if subsets < 2 {
+            let wanted = (weight * instances as f64).round() as usize;
+            let size = wanted.clamp(1, (instances / 2).max(1));
+            if instances < 2 {
                 continue;
             }
+            let subsets = instances.min(MAX_SUBSETS);
             let slis = self
                 .config
                 .slis
@@ -204,6 +206,7 @@ impl Calibrator {
                 weight: *weight,
                 size,
                 subsets,
+                instances,
                 slis: slis.collect(),
             });
         }
@@ -225,14 +228,16 @@ impl Calibrator {
         add(&mut history.total, whole);
         history.dispersions[0].observe(t, halves[0], (numbers.len() > 1).then_some(halves[1]));
         for split in &mut self.splits {
+            let ring = split.ring();
             let sli = &mut split.slis[index];
             for (subset, player) in sli.players.iter_mut().enumerate() {
+                let plays = |number| ring.plays(subset, number);
                 let Player::Ratio(member) = player else {
                     continue;
                 };
                 let mut canary = Rate::default();
                 for (rate, number) in rates.iter().zip(numbers) {
-                    if number / split.size == subset {
+                    if plays(*number) {
                         add(&mut canary, *rate);
                     }
                 }
@@ -275,13 +280,15 @@ impl Calibrator {
         };
         let halves = [of(&|number| number % 2 == 0), of(&|number| number % 2 == 1)];
         let totals = halves.each_ref().map(|half| half.iter().sum::<u64>());
-        for split in &mut self.splits {
+        for (order, split) in self.splits.iter_mut().enumerate() {
+            let ring = split.ring();
             let sli = &mut split.slis[index];
             for (subset, player) in sli.players.iter_mut().enumerate() {
+                let plays = |number| ring.plays(subset, number);
                 let Player::Latency(test) = player else {
                     continue;
                 };
-                let canary = of(&|number| number / split.size == subset);
+                let canary = of(&plays);
                 let baseline = whole
                     .iter()
                     .zip(&canary)
@@ -289,8 +296,8 @@ impl Calibrator {
                     .collect();
                 let discounts = LatencyDiscounts::all(Discount::NONE);
                 let (cuts, threshold) = test.cuts();
-                if subset == 0 {
-                    // Where the tails are cut is the same for every subset, so the first one tells.
+                if order == 0 && subset == 0 {
+                    // Where the tails are cut hardly differs between subsets, so the first one tells.
                     for (dispersion, cut) in history
                         .dispersions
                         .iter_mut()
@@ -357,13 +364,37 @@ fn recent_shape(counts: &[f64], seconds: u64) -> Vec<f64> {
     counts.iter().map(|count| count * scale).collect()
 }
 
+/// Which instances a subset holds: `size` neighbours on the ring of all, so that subsets overlap
+/// where the share is large and a short history still gives many of them.
+#[derive(Clone, Copy)]
+struct Ring {
+    size: usize,
+    subsets: usize,
+    instances: usize,
+}
+
+impl Ring {
+    fn plays(self, subset: usize, number: usize) -> bool {
+        let start = subset * self.instances / self.subsets;
+        number < self.instances && (number + self.instances - start) % self.instances < self.size
+    }
+}
+
 impl Split {
+    fn ring(&self) -> Ring {
+        Ring {
+            size: self.size,
+            subsets: self.subsets,
+            instances: self.instances,
+        }
+    }
+
     fn discounts(&self, index: usize, history: &History) -> Option<StepDiscounts> {
         let sli = &self.slis[index];
         if self.subsets < 2 || sli.members.is_empty() {
             return None;
         }
-        let capped = !sli.members.iter().all(BlockSums::is_clean);
+        let caution = sli.members.iter().map(BlockSums::caution).max()?;
         let is_latency = !history.shape.is_empty();
         let members = sli.members.iter().enumerate().map(|(member, sums)| {
             // The histogram comes first, proves nothing for a step and has no dispersion.
@@ -376,7 +407,7 @@ impl Split {
                 .and_then(|index| history.dispersions.get(index))
                 .map_or(1.0, Dispersion::phi);
             Discount {
-                fail: sums.tempering(capped),
+                fail: sums.tempering(caution),
                 pass_eta: 1.0 / phi,
             }
         });

@@ -11,7 +11,7 @@ use crate::Rate;
 
 /// Block lengths in seconds over which clumps are looked for.
 pub const BLOCKS: [u64; 3] = [1, 10, 60];
-/// Pseudo-variance at `phi = 1`: a handful of bad requests does not make a dispersion ...
+/// Pseudo-variance at [`GUESS`]: a handful of bad requests does not make a dispersion ...
 const PRIOR: f64 = 5.0;
 /// ... and neither do a few blocks, whatever they hold.
 const PRIOR_BLOCKS: f64 = 10.0;
@@ -40,6 +40,9 @@ impl Block {
         self.variance += bad * share * (1.0 - share) * (requests - bad) / (requests - 1.0);
     }
 }
+
+/// `phi` is guessed to be this before anything is known.
+const GUESS: f64 = 2.0;
 
 /// Running estimate of `phi`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -71,8 +74,8 @@ impl Dispersion {
     /// 1 for independent requests, more for clumps; never below 1.
     pub fn phi(&self) -> f64 {
         let phi = |block: &Block| {
-            let prior = PRIOR + PRIOR_BLOCKS * block.variance / block.count.max(1) as f64;
-            (block.squares + prior) / (block.variance + prior)
+            let blocks = PRIOR_BLOCKS * block.variance / block.count.max(1) as f64;
+            (block.squares + GUESS * PRIOR + blocks) / (block.variance + PRIOR + blocks)
         };
         self.blocks.iter().map(phi).fold(1.0, f64::max)
     }

@@ -196,6 +196,7 @@ impl Judge {
                 number(&mut self.baseline_roster, &arm.instances)
             }),
             edges: &self.config.latency_edges_ms,
+            fail_at: -self.config.alpha.ln(),
         };
         for (index, (state, sli)) in self.slis.iter_mut().zip(&self.config.slis).enumerate() {
             self.refused.rows += state.observe(index, sli, &context);

@@ -260,6 +260,15 @@ impl LatencyTest {
         }
     }
 
+    /// Gives up the evidence against the release so far.
+    pub fn give_up(&mut self) {
+        self.histogram.give_up();
+        self.exceedances.iter_mut().for_each(RatioMember::give_up);
+        if let Some((_, member)) = &mut self.threshold {
+            member.give_up();
+        }
+    }
+
     /// Evidence against the release over all members; 1 is none.
     pub fn e(&self) -> f64 {
         let shares = SHARES.iter().zip(

@@ -22,6 +22,7 @@ pub mod roster;
 pub mod routing;
 pub mod shape;
 mod sli;
+pub mod suspects;
 pub mod tick;
 mod verdict;
 pub mod words;

@@ -133,6 +133,11 @@ impl RatioMember {
         self.level = Level::new(None, Some(ratio));
     }
 
+    /// Gives up the evidence against the release so far.
+    pub fn give_up(&mut self) {
+        self.fail.give_up();
+    }
+
     /// Evidence against the release; 1 is none.
     pub fn e(&self) -> f64 {
         self.fail.e()

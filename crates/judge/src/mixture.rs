@@ -29,7 +29,12 @@ pub struct Tempering {
     pub etas: [f64; MAX_ALTERNATIVES],
     /// The tick's log-evidence counts at most this much. None: no cap.
     pub cap: Option<f64>,
+    /// All log-evidence of one spell of [`SPELL_SECONDS`] counts at most this much. None: no cap.
+    pub spell_cap: Option<f64>,
 }
+
+/// A fault of one instance that heals by itself fits into a few of these.
+pub const SPELL_SECONDS: u64 = 30;
 
 impl Tempering {
     /// Independent requests: nothing is discounted.
@@ -40,13 +45,31 @@ impl Tempering {
         Self {
             etas: [eta; MAX_ALTERNATIVES],
             cap,
+            spell_cap: None,
         }
+    }
+
+    fn apply_in_spell(&self, k: usize, log_e: f64, sum: &mut f64) -> f64 {
+        let log_e = self.cap.map_or(log_e, |cap| log_e.min(cap));
+        self.etas[k]
+            * self
+                .spell_cap
+                .map_or(log_e, |cap| within_spell(sum, log_e, cap))
     }
 
     /// The discounted log-evidence. Neither part can raise an e-value's mean above 1.
     pub fn apply(&self, k: usize, log_e: f64) -> f64 {
         self.etas[k] * self.cap.map_or(log_e, |cap| log_e.min(cap))
     }
+}
+
+/// What a tick adds to a spell whose log-evidence so far is `sum`, where a spell counts at most
+/// `cap`. What lies above the cap is lost first, so this never exceeds `log_e` while below the cap
+/// and never exceeds 0 above it: an e-value stays one.
+pub fn within_spell(sum: &mut f64, log_e: f64, cap: f64) -> f64 {
+    let before = sum.min(cap);
+    *sum += log_e;
+    sum.min(cap) - before
 }
 
 /// Log-evidence of one tick for each of [`EFFECTS`].
@@ -56,6 +79,9 @@ pub type Evidence = [f64; EFFECTS.len()];
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mixture {
     stakes: Vec<f64>,
+    /// Capped log-evidence of the present spell, by alternative.
+    spells: Vec<f64>,
+    spell: u64,
     rest: f64,
     next_grain: Option<u64>,
     step_began: bool,
@@ -66,6 +92,8 @@ impl Mixture {
     pub fn new(effects: usize) -> Self {
         Self {
             stakes: vec![0.0; effects],
+            spells: Vec::new(),
+            spell: 0,
             rest: 1.0,
             next_grain: None,
             step_began: false,
@@ -82,8 +110,18 @@ impl Mixture {
     pub fn update(&mut self, t: u64, masses: &[f64], tempering: &Tempering, log_e: &[f64]) {
         let stake = self.stake(t);
         self.rest -= stake;
+        if tempering.spell_cap.is_some()
+            && (self.spells.is_empty() || self.spell != t / SPELL_SECONDS)
+        {
+            self.spells = vec![0.0; self.stakes.len()];
+            self.spell = t / SPELL_SECONDS;
+        }
         for (k, value) in self.stakes.iter_mut().enumerate() {
-            let grown = (*value + stake * masses[k]) * tempering.apply(k, log_e[k]).exp();
+            let gain = match self.spells.get_mut(k) {
+                Some(sum) => tempering.apply_in_spell(k, log_e[k], sum),
+                None => tempering.apply(k, log_e[k]),
+            };
+            let grown = (*value + stake * masses[k]) * gain.exp();
             // A NaN can only come from 0 times infinity: an overflow on a stake of nothing.
             *value = if grown.is_nan() {
                 0.0
@@ -108,6 +146,14 @@ impl Mixture {
             }
             Some(_) => 0.0,
         }
+    }
+
+    /// Gives up all evidence so far; what was not bet stays, the rest is as at the start.
+    pub fn give_up(&mut self) {
+        let held: f64 = self.e();
+        *self = Self::new(self.stakes.len());
+        // Never more capital than there was: giving up must not be a gain.
+        self.rest = held.min(1.0);
     }
 
     /// The capital: evidence against the null, 1 is none.

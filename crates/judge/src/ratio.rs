@@ -69,7 +69,8 @@ pub fn project(n_c: f64, n_b: f64, a_c: f64, a_b: f64, edge: Margin) -> Option<(
         };
         let moved = (next - p).abs();
         p = next;
-        if moved <= 4e-15 * p || high - low <= 4e-16 * p {
+        // Newton's next error is about the square of this step's.
+        if (next == newton && moved <= 1e-9 * p) || high - low <= 4e-16 * p {
             break;
         }
     }

@@ -13,19 +13,25 @@ use crate::{
     latency::{self, Buckets, LatencyDiscounts, LatencyTest},
     member::{Discount, RatioMember},
     mixture::Tempering,
+    suspects::Suspects,
+    tick::InstanceTick,
 };
 
 /// Without a calibration a tick's log-evidence counts at most this much: one clump of bad requests
 /// must not decide.
 pub const UNCALIBRATED_CAP: f64 = 2.3;
 
+/// Log-evidence below which nobody is suspected.
+const NO_EVIDENCE: f64 = 0.7;
+
 /// What every SLI needs of a tick.
 pub(crate) struct TickContext<'a> {
     pub(crate) tick: &'a Tick,
-    #[allow(dead_code, reason = "read by the instance test")]
     pub(crate) canary_numbers: Vec<usize>,
     pub(crate) baseline_numbers: Vec<usize>,
     pub(crate) edges: &'a [f64],
+    /// Log-evidence that fails a release.
+    pub(crate) fail_at: f64,
 }
 
 /// The tests of one SLI.
@@ -50,6 +56,7 @@ pub(crate) struct SliState {
     discounts: Option<LatencyDiscounts>,
     pub(crate) canary: Rate,
     pub(crate) baseline: Rate,
+    pub(crate) suspects: Suspects,
     pub(crate) last_data: Option<u64>,
     /// Ticks with data in this step.
     pub(crate) ticks: u64,
@@ -82,6 +89,7 @@ impl SliState {
             calibrated: history.map_or_else(Vec::new, known_discounts),
             canary: Rate::default(),
             baseline: Rate::default(),
+            suspects: Suspects::default(),
             last_data: None,
             ticks: 0,
         }
@@ -113,66 +121,94 @@ impl SliState {
         context: &TickContext<'_>,
     ) -> u64 {
         match sli.kind {
-            SliKind::Ratio { better } => self.observe_ratio(index, better, context),
-            SliKind::Latency { .. } => self.observe_latency(context),
+            SliKind::Ratio { better } => {
+                self.observe_ratio(index, better, sli.fail_margin(), context)
+            }
+            SliKind::Latency { .. } => self.observe_latency(sli.fail_margin(), context),
             SliKind::Events | SliKind::Gauge { .. } | SliKind::Throughput => 0,
         }
     }
 
-    fn observe_ratio(&mut self, index: usize, better: Better, context: &TickContext<'_>) -> u64 {
+    fn observe_ratio(
+        &mut self,
+        index: usize,
+        better: Better,
+        margin: Margin,
+        context: &TickContext<'_>,
+    ) -> u64 {
         let tick = context.tick;
-        let canary = tick.canary.sum(index);
+        let mut refused = 0;
+        let mut canary = None;
+        for (row, number) in tick.canary.instances.iter().zip(&context.canary_numbers) {
+            if self.suspects.is_aside(tick.t, *number) {
+                continue;
+            }
+            match row.rate(index) {
+                Ok(Some(rate)) => {
+                    add(canary.get_or_insert_default(), rate);
+                    self.suspects.count(*number, rate);
+                }
+                Ok(None) => {}
+                Err(()) => refused += 1,
+            }
+        }
         let baseline = tick
             .baseline
             .as_ref()
             .map(|arm| arm.sum(index))
             .unwrap_or_default();
-        let refused = canary.refused + baseline.refused;
-        let discounts = self.discounts();
-        match (canary.rate, baseline.rate) {
+        refused += baseline.refused;
+        match (canary, baseline.rate) {
             (Some(c), Some(b)) if c.requests > 0 && b.requests > 0 => {
+                let discount = self.discounts().threshold;
                 let Test::Ratio(member) = &mut self.test else {
                     return refused;
                 };
-                member.observe(tick.t, c, b, &discounts.threshold);
-                if better == Better::Lower {
-                    self.external.observe(tick.t, c, b);
-                }
-                self.count(tick.t, c, b);
-                self.measure_dispersion(context, |row| tick_rate(row, index));
+                member.observe(tick.t, c, b, &discount);
+                self.conclude(context, better, margin, c, b);
+                self.measure_dispersion(context, |row| row.rate(index).ok().flatten());
             }
             (Some(c), None) if tick.baseline.is_none() && c.requests > 0 => {
-                self.observe_alone(tick.t, c, better)
+                self.observe_alone(tick.t, c, better);
             }
             _ => {}
         }
         refused
     }
 
-    fn observe_latency(&mut self, context: &TickContext<'_>) -> u64 {
+    fn observe_latency(&mut self, margin: Margin, context: &TickContext<'_>) -> u64 {
+        let Test::Latency(test) = &self.test else {
+            return 0;
+        };
+        // The cut may move while the tick is learnt, so it is read first.
+        let ((cut, _), (_, threshold)) = (test.shown(), test.cuts());
         let tick = context.tick;
         let slots = context.edges.len() + 1;
         let mut counts = Buckets {
             canary: vec![0; slots],
             baseline: vec![0; slots],
         };
-        let mut refused = tick.canary.sum_latency(&mut counts.canary);
+        let mut refused = 0;
+        for (row, number) in tick.canary.instances.iter().zip(&context.canary_numbers) {
+            if self.suspects.is_aside(tick.t, *number) {
+                continue;
+            }
+            if row.add_latency(&mut counts.canary) {
+                self.suspects.count(*number, row.slower_than(cut));
+            } else {
+                refused += 1;
+            }
+        }
         if let Some(arm) = &tick.baseline {
             refused += arm.sum_latency(&mut counts.baseline);
         }
-        let (n_c, n_b) = (
-            counts.canary.iter().sum::<u64>(),
-            counts.baseline.iter().sum::<u64>(),
-        );
+        let [n_c, n_b] =
+            [&counts.canary, &counts.baseline].map(|counts| counts.iter().sum::<u64>());
         if n_c == 0 || (n_b == 0 && tick.baseline.is_some()) {
             return refused;
         }
-        let discounts = self.discounts();
-        let Test::Latency(test) = &mut self.test else {
-            return refused;
-        };
         if tick.baseline.is_none() {
-            if let (_, Some(cut)) = test.cuts() {
+            if let Some(cut) = threshold {
                 self.observe_alone(
                     tick.t,
                     latency::above(&counts.canary, cut, n_c),
@@ -181,26 +217,49 @@ impl SliState {
             }
             return refused;
         }
-        // The cut may move while the tick is learnt, so it is read first.
-        let (cut, _) = test.shown();
-        test.observe(tick.t, &counts, context.edges, &discounts);
-        let (c, b) = (
-            latency::above(&counts.canary, cut, n_c),
-            latency::above(&counts.baseline, cut, n_b),
-        );
-        self.external.observe(tick.t, c, b);
-        self.count(tick.t, c, b);
-        self.measure_dispersion(context, |row| {
-            let requests = row.latency.iter().map(|(_, count)| count).sum();
-            let bad = row
-                .latency
-                .iter()
-                .filter(|(bucket, _)| *bucket as usize >= cut)
-                .map(|(_, count)| count)
-                .sum();
-            Some(Rate { bad, requests })
-        });
+        let discounts = self.discounts();
+        if let Test::Latency(test) = &mut self.test {
+            test.observe(tick.t, &counts, context.edges, &discounts);
+        }
+        let c = latency::above(&counts.canary, cut, n_c);
+        let b = latency::above(&counts.baseline, cut, n_b);
+        self.conclude(context, Better::Lower, margin, c, b);
+        self.measure_dispersion(context, |row| Some(row.slower_than(cut)));
         refused
+    }
+
+    /// What follows a tick of both arms whatever the test: totals, the outside, sick instances.
+    fn conclude(
+        &mut self,
+        context: &TickContext<'_>,
+        better: Better,
+        margin: Margin,
+        c: Rate,
+        b: Rate,
+    ) {
+        let t = context.tick.t;
+        if better == Better::Lower {
+            self.external.observe(t, c, b);
+        }
+        add(&mut self.canary, c);
+        add(&mut self.baseline, b);
+        self.last_data = Some(t);
+        self.ticks += 1;
+        self.suspects.count_baseline(b);
+        let log_e = self.e().ln();
+        if log_e < NO_EVIDENCE {
+            self.suspects.clear();
+        } else if log_e >= 0.5 * context.fail_at
+            && self
+                .suspects
+                .judge(t, better, margin, self.dispersion.phi(), context.fail_at)
+        {
+            match &mut self.test {
+                Test::Ratio(member) => member.give_up(),
+                Test::Latency(test) => test.give_up(),
+                Test::Other => {}
+            }
+        }
     }
 
     fn observe_alone(&mut self, t: u64, rate: Rate, better: Better) {
@@ -217,17 +276,10 @@ impl SliState {
         self.ticks += 1;
     }
 
-    fn count(&mut self, t: u64, canary: Rate, baseline: Rate) {
-        add(&mut self.canary, canary);
-        add(&mut self.baseline, baseline);
-        self.last_data = Some(t);
-        self.ticks += 1;
-    }
-
     fn measure_dispersion(
         &mut self,
         context: &TickContext<'_>,
-        rate: impl Fn(&crate::tick::InstanceTick) -> Option<Rate>,
+        rate: impl Fn(&InstanceTick) -> Option<Rate>,
     ) {
         let Some(arm) = &context.tick.baseline else {
             return;
@@ -314,10 +366,6 @@ fn guarded(sli: &SliConfig) -> Option<f64> {
         SliKind::Ratio { .. } | SliKind::Latency { under_ms: Some(_) } => sli.objective,
         _ => None,
     }
-}
-
-fn tick_rate(row: &crate::tick::InstanceTick, index: usize) -> Option<Rate> {
-    row.rate(index).ok().flatten()
 }
 
 fn known_discounts(history: &SliCalibration) -> Vec<(f64, LatencyDiscounts)> {

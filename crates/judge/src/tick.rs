@@ -116,20 +116,37 @@ impl ArmTick {
     /// Adds the arm's latency counts to `buckets`, which has one slot more than there are edges.
     /// Returns how many rows were refused for a bucket that does not exist or an absurd count.
     pub(crate) fn sum_latency(&self, buckets: &mut [u64]) -> u64 {
-        let mut refused = 0;
-        for row in &self.instances {
-            let sound = row.latency.iter().all(|(bucket, count)| {
-                (*bucket as usize) < buckets.len() && *count <= MAX_REQUESTS_PER_TICK
-            });
-            if !sound {
-                refused += 1;
-                continue;
-            }
-            for (bucket, count) in &row.latency {
+        self.instances
+            .iter()
+            .filter(|row| !row.add_latency(buckets))
+            .count() as u64
+    }
+}
+
+impl InstanceTick {
+    /// Adds this row's latency counts; false where it is refused.
+    pub(crate) fn add_latency(&self, buckets: &mut [u64]) -> bool {
+        let is_sound = self.latency.iter().all(|(bucket, count)| {
+            (*bucket as usize) < buckets.len() && *count <= MAX_REQUESTS_PER_TICK
+        });
+        if is_sound {
+            for (bucket, count) in &self.latency {
                 buckets[*bucket as usize] += count;
             }
         }
-        refused
+        is_sound
+    }
+
+    /// Requests in bucket `cut` or above.
+    pub(crate) fn slower_than(&self, cut: usize) -> Rate {
+        let mut rate = Rate::default();
+        for (bucket, count) in &self.latency {
+            rate.requests = rate.requests.saturating_add(*count);
+            if *bucket as usize >= cut {
+                rate.bad = rate.bad.saturating_add(*count);
+            }
+        }
+        rate
     }
 }
 

@@ -76,6 +76,11 @@ fn assess_sli(judge: &Judge, index: usize) -> SliAssessment {
         Verdict::Fail
     } else if is_stale(judge, state) {
         Verdict::NotEnoughData
+    } else if judge
+        .last_t
+        .is_some_and(|t| state.suspects.current(t).is_some())
+    {
+        Verdict::InstanceFault
     } else if state.external.both_suffer() && !holds_growth(judge) {
         Verdict::External
     } else if log_pass >= pass_at(judge) {
@@ -123,6 +128,13 @@ fn sli_reason(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
         Verdict::External => format!(
             "{name}: {seen}; both versions suffer alike, so the cause lies outside the release"
         ),
+        Verdict::InstanceFault => {
+            let number = judge.last_t.and_then(|t| state.suspects.current(t));
+            let instance = number.map_or("?", |number| judge.canary_roster.name(number));
+            format!(
+                "{name}: instance {instance} of the canary fails by itself, the others do not; replace it. It is left out for now: {seen}"
+            )
+        }
         Verdict::NotEnoughData => match state.last_data {
             None => format!("{name}: no data of both versions yet"),
             Some(t) => format!("{name}: no data of both versions since {t} s"),

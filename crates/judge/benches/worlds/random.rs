@@ -74,8 +74,4 @@ impl Random {
         }
         1 + ((1.0 - self.unit()).ln() / (-1.0 / mean).ln_1p()).floor() as u64
     }
-
-    pub fn normal(&mut self) -> f64 {
-        (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
-    }
 }
