@@ -194,12 +194,6 @@ impl BlockSums {
         let largest = (0..self.alternatives)
             .map(|k| self.closed[minute * self.alternatives + k][Caution::Ticks as usize].largest)
             .fold(0.0, f64::max);
-            eprintln!(
-                "largest {largest:.1} eta1 {:?} eta2 {:?}",
-                self.etas(Caution::Ticks).collect::<Vec<_>>(),
-                self.etas(Caution::Spells).collect::<Vec<_>>()
-            );
-        }
         if largest > LASTING {
             Caution::Spells
         } else {
