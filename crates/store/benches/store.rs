@@ -1,7 +1,7 @@
 //! What durability costs: commits alone and together, evidence, claims and lists, each beside
 //! bare inserts of the same bytes on the same disk in the same run.
 //!
-//! `cargo bench -p airboss-store`; the folder is that of temporary files, so set `TMPDIR` to
+//! `cargo bench -p airboss-store --bench store`, with `-- commits` for those only; the folder is that of temporary files, so set `TMPDIR` to
 //! measure another disk.
 #![allow(
     clippy::unwrap_used,
@@ -141,6 +141,9 @@ async fn main() {
     );
     for figures in [bare_1, one, bare_64, many] {
         figures.print();
+    }
+    if std::env::args().any(|argument| argument == "commits") {
+        return;
     }
     evidence(&store).await;
     fill(&store).await;

@@ -1,5 +1,7 @@
 //! The one writer. Operations that wait at the same moment share one transaction and so one
-//! flush to disk; each is told its result after the flush.
+//! flush to disk; each is told its result after the flush. What arrives while a transaction is
+//! being filled still joins it: else the first caller to come back would get a flush for itself
+//! and keep the others waiting.
 //!
 //! An operation that is refused takes nothing of the others with it: the transaction is undone
 //! and done again with a savepoint around each operation. Savepoints are not there from the
@@ -153,10 +155,9 @@ enum Undone {
 }
 
 /// How operations share a transaction.
-#[derive(Clone, Copy, PartialEq)]
-enum Share {
-    /// One refusal undoes all.
-    Plain,
+enum Share<'a> {
+    /// One refusal undoes all; whoever arrives meanwhile joins.
+    Plain(&'a mut Waitlist),
     /// A refusal undoes only its own operation.
     Savepoints,
 }
@@ -168,24 +169,55 @@ struct Desk {
     in_use: Option<File>,
 }
 
+/// What waits for the writer.
+struct Waitlist {
+    queue: mpsc::Receiver<Message>,
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+impl Waitlist {
+    /// The next jobs; None once the store is closed and everything before that is done.
+    async fn next(&mut self) -> Option<Vec<Box<dyn Job>>> {
+        loop {
+            let mut jobs = Vec::new();
+            let message = self.queue.recv().await?;
+            self.take(message, &mut jobs);
+            self.join(&mut jobs);
+            if !jobs.is_empty() {
+                return Some(jobs);
+            }
+        }
+    }
+
+    /// Adds what waits by now, up to a full batch.
+    fn join(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        while jobs.len() < BATCH {
+            match self.queue.try_recv() {
+                Ok(message) => self.take(message, jobs),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message, jobs: &mut Vec<Box<dyn Job>>) {
+        match message {
+            Message::Write(job) => jobs.push(job),
+            Message::Close(done) => {
+                self.queue.close();
+                self.closing.push(done);
+            }
+        }
+    }
+}
+
 impl Desk {
-    async fn work(mut self, mut queue: mpsc::Receiver<Message>) {
-        let mut messages = Vec::with_capacity(BATCH);
-        let mut closing = Vec::new();
-        while queue.recv_many(&mut messages, BATCH).await > 0 {
-            let mut batch = Vec::with_capacity(messages.len());
-            for message in messages.drain(..) {
-                match message {
-                    Message::Write(job) => batch.push(job),
-                    Message::Close(done) => {
-                        queue.close();
-                        closing.push(done);
-                    }
-                }
-            }
-            if !batch.is_empty() {
-                self.run(batch).await;
-            }
+    async fn work(mut self, queue: mpsc::Receiver<Message>) {
+        let mut waitlist = Waitlist {
+            queue,
+            closing: Vec::new(),
+        };
+        while let Some(jobs) = waitlist.next().await {
+            self.run(jobs, &mut waitlist).await;
         }
         if let Some(db) = self.db.take()
             && let Err(error) = db.close().await
@@ -193,26 +225,26 @@ impl Desk {
             tracing::warn!(%error, "the database connection did not close cleanly");
         }
         drop(self.in_use);
-        for done in closing {
+        for done in waitlist.closing {
             let _ = done.send(());
         }
     }
 
-    async fn run(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        let mut done = self.attempt(&mut batch, Share::Plain).await;
+    async fn run(&mut self, mut jobs: Vec<Box<dyn Job>>, waitlist: &mut Waitlist) {
+        let mut done = self.attempt(&mut jobs, Share::Plain(waitlist)).await;
         if matches!(done, Err(Undone::Refused)) {
-            done = self.attempt(&mut batch, Share::Savepoints).await;
+            done = self.attempt(&mut jobs, Share::Savepoints).await;
         }
         match done {
-            Err(Undone::Later(broken)) if batch.len() > 1 => {
-                tracing::warn!(%broken, operations = batch.len(), "a shared transaction failed; trying its operations one by one");
-                for job in batch {
-                    let mut alone = [job];
+            Err(Undone::Later(broken)) if jobs.len() > 1 => {
+                tracing::warn!(%broken, operations = jobs.len(), "a shared transaction failed; trying its operations one by one");
+                for job in jobs {
+                    let mut alone = vec![job];
                     let done = self.attempt(&mut alone, Share::Savepoints).await;
                     self.tell(alone, done);
                 }
             }
-            done => self.tell(batch, done),
+            done => self.tell(jobs, done),
         }
     }
 
@@ -228,7 +260,11 @@ impl Desk {
     }
 
     /// One transaction over all jobs. On an error nothing of it was written.
-    async fn attempt(&mut self, jobs: &mut [Box<dyn Job>], share: Share) -> Result<(), Undone> {
+    async fn attempt(
+        &mut self,
+        jobs: &mut Vec<Box<dyn Job>>,
+        share: Share<'_>,
+    ) -> Result<(), Undone> {
         let db = match &mut self.db {
             Some(db) => db,
             none => {
@@ -252,29 +288,36 @@ impl Desk {
 
 async fn transact(
     db: &mut SqliteConnection,
-    jobs: &mut [Box<dyn Job>],
-    share: Share,
+    jobs: &mut Vec<Box<dyn Job>>,
+    share: Share<'_>,
 ) -> Result<(), Undone> {
-    for job in jobs {
-        if share == Share::Plain {
-            if !job.apply(db).await.map_err(Undone::Later)? {
-                return Err(Undone::Refused);
+    match share {
+        Share::Plain(waitlist) => {
+            let mut next = 0;
+            while let Some(job) = jobs.get_mut(next) {
+                if !job.apply(db).await.map_err(Undone::Later)? {
+                    return Err(Undone::Refused);
+                }
+                next += 1;
+                waitlist.join(jobs);
             }
-            continue;
         }
-        statement(db, "SAVEPOINT operation")
-            .await
-            .map_err(Undone::Later)?;
-        if !job.apply(db).await.map_err(Undone::Later)? {
-            statement(db, "ROLLBACK TO operation")
-                .await
-                .map_err(Undone::Later)?;
+        Share::Savepoints => {
+            for job in jobs {
+                alone(db, job.as_mut()).await.map_err(Undone::Later)?;
+            }
         }
-        statement(db, "RELEASE operation")
-            .await
-            .map_err(Undone::Later)?;
     }
     statement(db, "COMMIT").await.map_err(Undone::Later)
+}
+
+/// Applies a job in a savepoint of its own.
+async fn alone(db: &mut SqliteConnection, job: &mut dyn Job) -> Result<(), Broken> {
+    statement(db, "SAVEPOINT operation").await?;
+    if !job.apply(db).await? {
+        statement(db, "ROLLBACK TO operation").await?;
+    }
+    statement(db, "RELEASE operation").await
 }
 
 async fn statement(db: &mut SqliteConnection, sql: &'static str) -> Result<(), Broken> {
