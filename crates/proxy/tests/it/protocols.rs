@@ -305,3 +305,32 @@ async fn connect_is_not_served() {
     let answer = raw_exchange(&splitter, b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
 }
+
+#[tokio::test]
+async fn trailers_reach_a_client_that_can_take_them() {
+    let service = Service::raw(|mut stream: TcpStream| async move {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+                      4\r\nbody\r\n0\r\nx-sum: 42\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let _ = stream.read(&mut [0]).await;
+    })
+    .await;
+    let splitter = splitter();
+    splitter
+        .apply(table("0%", &[service.address], &[]))
+        .unwrap();
+    let stream = TcpStream::connect(splitter.local_addr()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://shop.example/")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x-sum"], "42");
+    assert_eq!(body.to_bytes(), "body");
+}
