@@ -8,6 +8,7 @@ use airboss_store::{
     RestoreError, SqliteOptions, SqliteStore, Store, StoreError, backup_name, newest_backup,
     rotate_backups,
 };
+use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -156,6 +157,18 @@ async fn what_was_committed_is_there_after_opening_again() {
     let row = store.lane(&lane("a/production")).await.unwrap().unwrap();
     assert_eq!(row.seq, 20);
     assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_was_handed_over_before_the_end_is_done() {
+    let home = home().await;
+    let ids: Vec<_> = (0..50).map(|n| release(&format!("a@{n}"), 1)).collect();
+    let creations = ids.iter().map(|row| home.store.create_release(row));
+    let (created, ()) = tokio::join!(join_all(creations), home.store.close());
+    let created = created.iter().filter(|result| result.is_ok()).count();
+    let store = open(&home.path).await;
+    let kept = store.releases(&"a".parse().unwrap(), 100).await.unwrap();
+    assert_eq!((created, kept.len()), (50, 50));
 }
 
 #[tokio::test]

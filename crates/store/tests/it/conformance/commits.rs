@@ -1,6 +1,7 @@
 //! The one transaction.
 
 use airboss_store::{EventFilter, RolloutFilter, Store, StoreError};
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::make::{at, claimed, command, commit, event, lane, rollout};
@@ -186,30 +187,6 @@ pub async fn a_hundred_lanes_commit_at_once(store: &dyn Store) {
             ROUNDS
         );
     }
-}
-
-/// Polls all at once in this task.
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut waiting: Vec<_> = futures.map(Box::pin).map(Some).collect();
-    let mut done: Vec<Option<T>> = waiting.iter().map(|_| None).collect();
-    std::future::poll_fn(|cx| {
-        let mut open = false;
-        for (future, slot) in waiting.iter_mut().zip(&mut done) {
-            if let Some(running) = future {
-                match running.as_mut().poll(cx) {
-                    std::task::Poll::Ready(value) => (*slot, *future) = (Some(value), None),
-                    std::task::Poll::Pending => open = true,
-                }
-            }
-        }
-        if open {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
 }
 
 pub async fn everything_a_commit_brings_can_be_read_back(store: &dyn Store) {

@@ -1,6 +1,9 @@
 //! Commands that were accepted.
 
+use std::collections::BTreeSet;
+
 use airboss_store::Store;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::make::{claimed, command, commit, lane};
@@ -49,4 +52,20 @@ pub async fn commands_are_read_oldest_first(store: &dyn Store) {
     };
     assert_eq!(keys(0).await, ["c", "a", "b"]);
     assert_eq!(keys(2).await, ["c", "a"]);
+}
+
+pub async fn a_rush_of_commands_is_accepted_whole(store: &dyn Store) {
+    // More callers than may wait in any store's queue.
+    let commands: Vec<_> = (0..3_000)
+        .map(|number| command(&lane("a/production"), &format!("ship-{number}")))
+        .collect();
+    let accepted = join_all(commands.iter().map(|command| store.enqueue(command))).await;
+    let ids: BTreeSet<u64> = accepted
+        .into_iter()
+        .map(|entry| entry.unwrap().id)
+        .collect();
+    assert_eq!(ids.len(), commands.len());
+    let waiting = store.inbox(&commands[0].lane, u32::MAX).await.unwrap();
+    assert_eq!(waiting.len(), commands.len());
+    assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
 }

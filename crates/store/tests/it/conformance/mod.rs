@@ -38,7 +38,8 @@ macro_rules! suite {
             inbox:
                 the_same_key_is_accepted_once
                 a_repeated_request_sees_the_answer
-                commands_are_read_oldest_first;
+                commands_are_read_oldest_first
+                a_rush_of_commands_is_accepted_whole;
             known:
                 a_version_cannot_move_to_another_digest
                 the_same_release_again_is_the_one_that_exists
