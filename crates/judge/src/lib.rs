@@ -18,6 +18,7 @@ pub mod level;
 pub mod member;
 pub mod mixture;
 pub mod ratio;
+pub mod recording;
 pub mod roster;
 pub mod routing;
 pub mod shape;

@@ -3,4 +3,5 @@
 mod traffic;
 
 mod golden;
+mod recordings;
 mod verdicts;
