@@ -10,9 +10,23 @@ use anyhow::Context as _;
 
 use crate::exit::UsageError;
 
+pub mod act;
 pub mod check;
+pub mod completions;
+mod context;
+pub mod doctor;
+pub mod explain;
+pub mod history;
 pub mod init;
+pub mod logs;
+pub mod rollback;
 pub mod schema;
+pub mod ship;
+pub mod status;
+mod subject;
+pub mod watch;
+
+pub use context::Context;
 
 /// The manifest's usual name.
 pub const MANIFEST: &str = "airboss.yaml";

@@ -1,0 +1,12 @@
+//! Views as text. Pure: a view, a width and a choice of colour give lines.
+
+mod detail;
+mod layout;
+mod table;
+mod tree;
+pub mod words;
+
+pub use detail::{doctor, event_line, explanation, final_line, lines_of_log};
+pub use layout::{Chunk, Line, Paper, Style, paint, visible_width};
+pub use table::{history, lanes};
+pub use tree::{Footnote, tree};
