@@ -265,18 +265,27 @@ impl Calibrator {
         for (slot, count) in history.shape.iter_mut().zip(&whole) {
             *slot += *count as f64;
         }
+        let rows: Vec<Vec<u64>> = stable
+            .instances
+            .iter()
+            .map(|row| {
+                let mut counts = vec![0; slots];
+                row.add_latency(&mut counts);
+                counts
+            })
+            .collect();
         let of = |wanted: &dyn Fn(usize) -> bool| {
-            let mut counts = vec![0_u64; slots];
-            let rows = stable
-                .instances
+            let mut sum = vec![0_u64; slots];
+            for (counts, _) in rows
                 .iter()
                 .zip(numbers)
-                .filter(|(_, number)| wanted(**number));
-            ArmTick {
-                instances: rows.map(|(row, _)| row.clone()).collect(),
+                .filter(|(_, number)| wanted(**number))
+            {
+                for (slot, count) in sum.iter_mut().zip(counts) {
+                    *slot += count;
+                }
             }
-            .sum_latency(&mut counts);
-            counts
+            sum
         };
         let halves = [of(&|number| number % 2 == 0), of(&|number| number % 2 == 1)];
         let totals = halves.each_ref().map(|half| half.iter().sum::<u64>());

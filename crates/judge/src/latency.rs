@@ -23,6 +23,9 @@ pub const TAILS: [f64; 4] = [0.5, 0.1, 0.01, 0.001];
 const SHARES: [f64; 5] = [0.20, 0.04, 0.03, 0.07, 0.04];
 const THRESHOLD_SHARE: f64 = 0.12;
 
+/// Of the exceedances, so many must prove a step: p50, p90 and p99.
+const PROVERS: usize = 3;
+
 const REFRESH_SECONDS: u64 = 30;
 /// Ticks at which the shape is first taken, before it is refreshed every 30 s.
 const EARLY_REFRESH: [u64; 3] = [3, 8, 16];
@@ -284,29 +287,41 @@ impl LatencyTest {
         sum / whole
     }
 
-    fn members(&self) -> impl Iterator<Item = &RatioMember> {
+    /// The members that a step's proof needs. p99.9 is left out: it is as rare as the harm budget
+    /// itself and would only make healthy steps wait; it can fail a release all the same.
+    fn provers<'a>(
+        &'a self,
+        discounts: &'a LatencyDiscounts,
+    ) -> impl Iterator<Item = (&'a RatioMember, Discount)> {
+        let threshold = self
+            .threshold
+            .as_ref()
+            .map(|(_, member)| (member, discounts.threshold));
         self.exceedances
             .iter()
-            .chain(self.threshold.as_ref().map(|(_, member)| member))
+            .zip(discounts.exceedances)
+            .take(PROVERS)
+            .chain(threshold)
     }
 
     /// The weakest member's proof that the step is within its pass margin.
     pub fn log_pass(&self) -> f64 {
-        self.members()
+        let exceedances = self.exceedances.iter().take(PROVERS);
+        let members = exceedances.chain(self.threshold.as_ref().map(|(_, member)| member));
+        members
             .map(RatioMember::log_pass)
             .fold(f64::INFINITY, f64::min)
     }
 
-    /// The slowest member's information per second towards a pass.
-    pub fn pass_information(&self, discounts: &LatencyDiscounts) -> f64 {
-        let all = discounts
-            .exceedances
-            .iter()
-            .chain(std::iter::once(&discounts.threshold));
-        self.members()
-            .zip(all)
-            .map(|(member, discount)| member.pass_information(*discount))
-            .fold(f64::INFINITY, f64::min)
+    /// Seconds until every member's proof reaches `needed`, if the canary equals its baseline.
+    pub fn seconds_to_pass(&self, needed: f64, discounts: &LatencyDiscounts) -> Option<f64> {
+        let seconds = self
+            .provers(discounts)
+            .map(|(member, discount)| member.seconds_to_pass(needed, discount));
+        seconds
+            .collect::<Option<Vec<f64>>>()?
+            .into_iter()
+            .reduce(f64::max)
     }
 
     /// The first bucket of each exceedance, and of the declared threshold.

@@ -13,7 +13,7 @@ use crate::{
 /// Where the true ratio of a healthy canary may lie between the baseline's (0) and the pass
 /// margin's edge (1), and how the pass process divides its capital over that.
 const PASS_AT: [f64; 2] = [0.0, 0.25];
-const PASS_MASS: [f64; 2] = [0.75, 0.25];
+const PASS_MASS: [f64; 2] = [0.9, 0.1];
 /// Keeps the logarithm finite where a step does very badly; it cannot pass from there.
 const PASS_FLOOR: f64 = -1e6;
 
@@ -158,9 +158,20 @@ impl RatioMember {
         self.fail_margin.edge(self.level.ratio()).clamp(0.0, 1.0)
     }
 
+    /// Seconds until the step's proof reaches `needed`, if the canary equals its baseline, at the
+    /// present traffic. None where it never would.
+    pub fn seconds_to_pass(&self, needed: f64, discount: Discount) -> Option<f64> {
+        let left = needed - self.log_pass();
+        if left <= 0.0 {
+            return Some(0.0);
+        }
+        let information = self.pass_information(discount);
+        (information > 1e-9).then(|| left / information)
+    }
+
     /// Log-evidence per second that the step gathers if the canary equals its baseline, at the
     /// present traffic.
-    pub fn pass_information(&self, discount: Discount) -> f64 {
+    fn pass_information(&self, discount: Discount) -> f64 {
         let a_b = self.level.ratio();
         let (n_c, n_b) = (self.canary_level.per_second(), self.level.per_second());
         if self.pass_edge(a_b).is_none() || n_c <= 0.0 || n_b <= 0.0 {

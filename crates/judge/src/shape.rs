@@ -74,13 +74,15 @@ pub fn tails(shape: &[f64]) -> Vec<f64> {
     tails
 }
 
-/// The bucket whose tail is closest to `share`, on a log scale; never bucket 0, whose tail is 1.
+/// The bucket whose tail is closest to `share`, on a log scale, and hardly above it: coarse buckets
+/// must not make nearly every request an exceedance. Never bucket 0, whose tail is 1.
 pub fn bucket_at_tail(shape: &[f64], share: f64) -> usize {
-    let distance = |tail: f64| (tail / share).ln().abs();
     let tails = tails(shape);
+    let distance = |tail: f64| (tail / share).ln().abs();
     (1..tails.len())
+        .filter(|bucket| tails[*bucket] <= 1.25 * share)
         .min_by(|a, b| distance(tails[*a]).total_cmp(&distance(tails[*b])))
-        .unwrap_or(0)
+        .unwrap_or(tails.len().saturating_sub(1))
 }
 
 /// The `quantile` of a distribution given as counts or shares, in milliseconds, interpolated

@@ -332,19 +332,19 @@ impl SliState {
         }
     }
 
-    /// Log-evidence per second towards a pass.
-    pub(crate) fn pass_information(&self, alone: bool) -> f64 {
+    /// Seconds until the step's proof reaches `needed`, if the canary is healthy.
+    pub(crate) fn seconds_to_pass(&self, needed: f64, alone: bool) -> Option<f64> {
         if alone {
-            return self
-                .guard
-                .as_ref()
-                .map_or(0.0, AbsoluteGuard::pass_information);
+            let guard = self.guard.as_ref()?;
+            let left = (needed - guard.log_pass()).max(0.0);
+            let information = guard.pass_information();
+            return (information > 1e-9).then(|| left / information);
         }
         let discounts = self.discounts();
         match &self.test {
-            Test::Ratio(member) => member.pass_information(discounts.threshold),
-            Test::Latency(test) => test.pass_information(&discounts),
-            Test::Other => 0.0,
+            Test::Ratio(member) => member.seconds_to_pass(needed, discounts.threshold),
+            Test::Latency(test) => test.seconds_to_pass(needed, &discounts),
+            Test::Other => None,
         }
     }
 

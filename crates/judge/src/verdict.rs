@@ -264,23 +264,15 @@ fn seconds_to_verdict(judge: &Judge, verdict: Verdict) -> Option<f64> {
     if verdict != Verdict::Undecided {
         return None;
     }
-    let missing = judge
+    let critical = judge
         .slis
         .iter()
         .zip(&judge.config.slis)
-        .filter(|(_, sli)| sli.critical)
-        .map(|(state, _)| {
-            let information = state.pass_information(judge.step.alone);
-            let left = (pass_at(judge) - state.log_pass(judge.step.alone)).max(0.0);
-            if left == 0.0 {
-                Some(0.0)
-            } else {
-                (information > 1e-9).then(|| left / information)
-            }
-        });
-    missing
+        .filter(|(_, sli)| sli.critical);
+    let seconds =
+        critical.map(|(state, _)| state.seconds_to_pass(pass_at(judge), judge.step.alone));
+    seconds
         .collect::<Option<Vec<f64>>>()?
         .into_iter()
         .reduce(f64::max)
-        .filter(|seconds| seconds.is_finite())
 }

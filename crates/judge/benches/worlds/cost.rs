@@ -2,7 +2,10 @@
 
 use std::{hint::black_box, rc::Rc, time::Instant};
 
-use airboss_judge::{Config, Judge, SliConfig, Tick};
+use airboss_judge::{
+    Better, Config, Judge, Margin, Rate, SliConfig, Tick,
+    member::{Discount, RatioMember},
+};
 
 use crate::traffic::{Latencies, Traffic, World, edges};
 
@@ -37,9 +40,42 @@ fn measure(name: &str, config: &Config, ticks: &[Tick]) {
     println!("| {name} | {each:.2} µs | {state} bytes as JSON |");
 }
 
+/// The comparison of two ratios by itself: seven alternatives, two for the step.
+fn measure_member(ticks: &[Tick]) {
+    let margins = [
+        Margin {
+            rho: 1.1,
+            delta: 1e-4,
+        },
+        Margin {
+            rho: 1.25,
+            delta: 1e-3,
+        },
+    ];
+    let mut member = RatioMember::new(Better::Lower, margins[0], margins[1], None, None);
+    let started = Instant::now();
+    for t in 0..100 * ticks.len() as u64 {
+        let canary = Rate {
+            bad: u64::from(t % 20 == 0),
+            requests: 50,
+        };
+        let baseline = Rate {
+            bad: t % 2,
+            requests: 450,
+        };
+        black_box(member.observe(t, black_box(canary), black_box(baseline), &Discount::NONE));
+    }
+    let each = started.elapsed().as_nanos() as f64 / ticks.len() as f64 / 1e5;
+    println!(
+        "| one comparison of two ratios | {each:.2} µs | {} bytes |",
+        size_of::<RatioMember>() + 14 * 8
+    );
+}
+
 pub fn print() {
     println!("### Cost of one update\n\n| SLI | time | state |\n|---|--:|--:|");
     let ticks = ticks();
+    measure_member(&ticks);
     measure(
         "errors",
         &Config {

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p airboss-judge --bench worlds [-- --quick] [--only TEXT] [--runs N] [--seed N]`
 //!
-//! Every run has fresh traffic from its seed; every 25 runs share a service, whose own history
+//! Every run has fresh traffic from its seed; every 50 runs share a service, whose own history
 //! calibrates the judge as it would in use. Nothing is tuned on these seeds: give another.
 #![allow(clippy::print_stdout, reason = "the table is what the bench is for")]
 
@@ -82,7 +82,7 @@ fn main() {
         report::promoted_head(),
         Plan::OneStep,
     );
-    if only.is_empty() {
+    if only.is_empty() || only == "cost" {
         cost::print();
     }
 }

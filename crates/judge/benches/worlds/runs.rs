@@ -21,7 +21,7 @@ pub enum Plan {
 }
 
 const STEPS: [(f64, f64); 4] = [(0.01, 0.05), (0.05, 0.2), (0.2, 0.5), (0.5, 1.0)];
-const RUNS_PER_SERVICE: usize = 25;
+const RUNS_PER_SERVICE: usize = 50;
 
 /// What one run came to.
 #[derive(Clone, Default)]
