@@ -1,9 +1,8 @@
 //! The agent's loop: takes in what shall be true, moves every lane towards it, reports.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::instance::News;
 use super::journal::{Journal, State};
 use super::lane::{Lane, Means};
 use super::launch::Site;
+use super::lock::Lock;
 use super::logs::Logs;
 use super::poll::poll;
 use super::ports::Ports;
@@ -91,7 +91,8 @@ pub async fn run(
     config: AgentConfig,
     mut stop: watch::Receiver<Option<StopMode>>,
 ) -> Result<(), AgentError> {
-    let (mut agent, mut inbox) = Agent::open(config)?;
+    let lock = Lock::take(&config.data_dir).await?;
+    let (mut agent, mut inbox) = Agent::open(config, lock)?;
     let mut tick = interval(agent.report_every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mode = loop {
@@ -152,13 +153,13 @@ struct Agent {
     logs: mpsc::Sender<(String, Result<(), ClientError>)>,
     tasks: JoinSet<()>,
     /// Held while the agent lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Agent {
-    /// Locks the folder, recovers what an earlier agent left, starts to ask the controller.
-    fn open(config: AgentConfig) -> Result<(Self, Inbox), AgentError> {
-        let (root, lock) = lock_folder(&config.data_dir)?;
+    /// Recovers what an earlier agent left, starts to ask the controller.
+    fn open(config: AgentConfig, lock: Lock) -> Result<(Self, Inbox), AgentError> {
+        let root = lock.folder.clone();
         let folder = |source| AgentError::Folder {
             path: root.clone(),
             source,
@@ -212,14 +213,13 @@ impl Agent {
         let now = (agent.clock)();
         for record in records {
             let lane = Lane::recover(record, now, same_boot, &mut agent.means().0);
-            let id = lane.record().desired.lane;
-            agent.lanes.insert(id, lane);
+            agent.lanes.insert(lane.id().clone(), lane);
         }
-        let known: HashSet<u32> = agent.lanes.values().flat_map(Lane::pids).collect();
-        let strays = end_strays(&root, |pid| known.contains(&pid));
+        let adopted: HashSet<&str> = agent.lanes.values().flat_map(Lane::running).collect();
+        let strays = end_strays(&root, |instance| adopted.contains(instance));
         tracing::info!(
             agent = agent.id,
-            adopted = known.len(),
+            adopted = adopted.len(),
             ?strays,
             "agent starts"
         );
@@ -501,25 +501,4 @@ fn read_logs(logs: &Logs, prefixes: &[String], lines: u32) -> LogAnswer {
         ),
     };
     LogAnswer { lines, problem }
-}
-
-/// Makes the agent's folder and locks it for as long as the file is open.
-fn lock_folder(data: &Path) -> Result<(PathBuf, File), AgentError> {
-    let path = data.join("agent");
-    let fail = |source| AgentError::Folder {
-        path: path.clone(),
-        source,
-    };
-    fs::create_dir_all(&path).map_err(fail)?;
-    let path = path.canonicalize().map_err(fail)?;
-    let fail = |source| AgentError::Folder {
-        path: path.clone(),
-        source,
-    };
-    let lock = File::create(path.join("lock")).map_err(fail)?;
-    match lock.try_lock() {
-        Ok(()) => Ok((path, lock)),
-        Err(TryLockError::WouldBlock) => Err(AgentError::Busy { path }),
-        Err(TryLockError::Error(source)) => Err(fail(source)),
-    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::Child;
 
 /// How often an adopted process is looked for: it is no child of ours, and waiting for the
@@ -114,9 +114,10 @@ pub(super) fn started_at(pid: u32) -> Option<u64> {
 /// in the moment before the agent died, and is in no journal, is found.
 pub(super) const OWNER: &str = "AIRBOSS_AGENT_DATA";
 
-/// Ends process groups that an earlier agent of this folder started and did not write down.
-/// Returns their leaders.
-pub(super) fn end_strays(data: &Path, known: impl Fn(u32) -> bool) -> Vec<u32> {
+/// Ends processes that an earlier agent of this folder started for instances which were not
+/// found again: it died before it wrote them down, or they outlived their instance's leader.
+/// What belongs to an adopted instance, whatever group it is in, is left alone.
+pub(super) fn end_strays(data: &Path, adopted: impl Fn(&str) -> bool) -> Vec<u32> {
     let mark = format!("{OWNER}={}", data.display());
     let mut ended = Vec::new();
     for item in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -126,20 +127,23 @@ pub(super) fn end_strays(data: &Path, known: impl Fn(u32) -> bool) -> Vec<u32> {
         let Ok(environment) = fs::read(item.path().join("environ")) else {
             continue;
         };
-        let ours = environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == mark.as_bytes());
-        // A leader's group has its own number; children of known instances are theirs.
-        if ours && group_of(pid) == Some(pid) && !known(pid) {
-            signal(pid, Signal::KILL);
-            ended.push(pid);
+        let mut variables = environment.split(|byte| *byte == 0);
+        let instance = variables
+            .clone()
+            .find_map(|variable| variable.strip_prefix(b"AIRBOSS_INSTANCE="));
+        let (Some(instance), true) = (instance, variables.any(|found| found == mark.as_bytes()))
+        else {
+            continue;
+        };
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        if let Some(process) = process
+            && !adopted(&String::from_utf8_lossy(instance))
+        {
+            match kill_process(process, Signal::KILL) {
+                Ok(()) => ended.push(pid),
+                Err(error) => tracing::warn!(pid, %error, "cannot end a stray process"),
+            }
         }
     }
     ended
-}
-
-fn group_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    fields.nth(2)?.parse().ok()
 }

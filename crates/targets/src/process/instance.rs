@@ -188,6 +188,7 @@ impl Supervisor {
             &arm,
             &self.name,
             &mut self.status.port,
+            self.status.restarts,
         )
         .await?;
         self.status.state = InstanceState::Starting;
@@ -228,6 +229,13 @@ impl Supervisor {
     fn died(&mut self, how: String, crashes: u32, since_first: Duration) -> bool {
         let within = self.arm.borrow().process.health.ready_within.0;
         tracing::warn!(instance = self.name, how, "instance died");
+        if self.status.state == InstanceState::Starting
+            && let Some(port) = self.status.port.take()
+        {
+            // Perhaps it could not listen there: remains of old connections hold a port against
+            // programs that do not ask to reuse it.
+            self.site.ports.release(port);
+        }
         self.status.state = InstanceState::Crashed;
         self.status.pid = None;
         self.status.started = None;

@@ -49,13 +49,15 @@ pub(super) enum NotStarted {
     Never(String),
 }
 
-/// Starts one process of an instance; `port` is the one it had, if it had one.
+/// Starts one process of an instance; `port` is the one it had, if it had one. Another
+/// `attempt` looks for a new port elsewhere.
 pub(super) async fn launch(
     site: &Arc<Site>,
     lane: &LaneId,
     arm: &DesiredArm,
     instance: &str,
     port: &mut Option<u16>,
+    attempt: u32,
 ) -> Result<Process, NotStarted> {
     let prepared = site.artifacts.prepare(arm.digest).await.map_err(|error| {
         if error.is_transient() {
@@ -69,7 +71,7 @@ pub(super) async fn launch(
     }
     let number = match *port {
         Some(number) => number,
-        None => *port.insert(site.ports.take(instance).ok_or_else(|| {
+        None => *port.insert(site.ports.take(instance, attempt).ok_or_else(|| {
             NotStarted::Later("no port is free in the agent's range for instances".to_owned())
         })?),
     };

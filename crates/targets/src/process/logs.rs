@@ -14,8 +14,8 @@ use super::protocol::LogLine;
 pub(super) const ROTATE_AT: u64 = 10 << 20;
 /// Most lines of one instance in an answer.
 const MOST_LINES: usize = 10_000;
-/// Most bytes that are read from one file for an answer (1 MiB).
-const MOST_BYTES: u64 = 1 << 20;
+/// Most bytes that are read for an answer, of all instances together (4 MiB).
+const MOST_BYTES: u64 = 4 << 20;
 /// Most characters of one line in an answer.
 const MOST_CHARS: usize = 4_096;
 /// Most log files of instances that are gone.
@@ -69,11 +69,15 @@ impl Logs {
 
     /// The last lines of an instance, oldest first; none where it never wrote.
     pub fn tail(&self, instance: &str, lines: usize) -> io::Result<Vec<String>> {
+        self.tail_within(instance, lines, MOST_BYTES)
+    }
+
+    fn tail_within(&self, instance: &str, lines: usize, bytes: u64) -> io::Result<Vec<String>> {
         let lines = lines.min(MOST_LINES);
         let path = self.path(instance);
-        let mut all = last_lines(&path)?;
+        let mut all = last_lines(&path, bytes / 2)?;
         if all.len() < lines {
-            let mut older = last_lines(&path.with_extension("log.1"))?;
+            let mut older = last_lines(&path.with_extension("log.1"), bytes / 2)?;
             older.append(&mut all);
             all = older;
         }
@@ -84,9 +88,10 @@ impl Logs {
     /// The last lines of several instances for a person who asked.
     pub fn answer(&self, instances: &[String], lines: u32) -> io::Result<Vec<LogLine>> {
         let lines = usize::try_from(lines).unwrap_or(MOST_LINES);
+        let each = MOST_BYTES / (instances.len() as u64).max(1);
         let mut answer = Vec::new();
         for instance in instances {
-            let tail = self.tail(instance, lines)?;
+            let tail = self.tail_within(instance, lines, each)?;
             answer.extend(tail.into_iter().map(|text| LogLine {
                 instance: instance.clone(),
                 text,
@@ -129,17 +134,17 @@ impl Logs {
     }
 }
 
-fn last_lines(path: &Path) -> io::Result<Vec<String>> {
+fn last_lines(path: &Path, most: u64) -> io::Result<Vec<String>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let size = file.metadata()?.len();
-    let from = size.saturating_sub(MOST_BYTES);
+    let from = size.saturating_sub(most);
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
-    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     // The first line is a part where the file was not read from its start.
     let whole = text.lines().skip(usize::from(from > 0));

@@ -24,6 +24,7 @@ mod instance;
 mod journal;
 mod lane;
 mod launch;
+mod lock;
 mod logs;
 mod poll;
 mod ports;

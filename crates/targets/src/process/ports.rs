@@ -31,11 +31,11 @@ impl Ports {
         }
     }
 
-    /// A port on which nobody listens now. None where the whole range is taken.
-    pub fn take(&self, instance: &str) -> Option<u16> {
+    /// A port on which nobody listens now; another `attempt` looks elsewhere first. None where the whole range is taken.
+    pub fn take(&self, instance: &str, attempt: u32) -> Option<u16> {
         let size = u64::from(self.range.end().saturating_sub(*self.range.start())) + 1;
         let mut hasher = DefaultHasher::new();
-        (self.salt, instance).hash(&mut hasher);
+        (self.salt, instance, attempt).hash(&mut hasher);
         let first = hasher.finish() % size;
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         let port = (0..size)

@@ -113,3 +113,33 @@ async fn a_lower_count_keeps_the_instances_that_remain() {
     assert_eq!(pids(&lane, "app-1"), before[..1]);
     agent.stop(StopMode::StopInstances).await;
 }
+
+#[tokio::test]
+async fn a_release_with_another_address_takes_its_users_there_when_it_is_stable() {
+    let world = World::new().await;
+    let (agent, old) = world.serving(1).await;
+    let mut new = world.arm("app-2", "ok", 1);
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    new.process.listen = socket.local_addr().unwrap().to_string();
+    drop(socket);
+    world
+        .controller
+        .ask(desired(2, &[&old, &new], split("app-1", "app-2", 100)));
+    world
+        .controller
+        .sees("all go to the new one", |lane| in_force(lane) == 2)
+        .await;
+    assert!(world.get("/").await.1.starts_with("1.0.2 "));
+    world.controller.ask(desired(3, &[&new], stable("app-2")));
+    world
+        .controller
+        .sees("only the new one is left", |lane| {
+            in_force(lane) == 3 && lane.arm(&id("app-1")).is_none() && lane.problems.is_empty()
+        })
+        .await;
+    let url = format!("http://{}/", new.process.listen);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(url).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    agent.stop(StopMode::StopInstances).await;
+}

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::controller::Controller;
+use super::controller::{Controller, PATIENCE};
 
 /// Some wall clock; no test depends on which.
 pub fn clock() -> Clock {
@@ -163,7 +163,8 @@ impl World {
     }
 
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let client = client.build().unwrap();
         let url = format!("http://{}{path}", self.listen);
         let answer = client.get(url).send().await.unwrap();
         let status = answer.status().as_u16();

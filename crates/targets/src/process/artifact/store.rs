@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use airboss_model::Digest;
 use futures_util::StreamExt;
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt;
 
 use super::listing::{Listing, boot_id, hash};
 use super::unpack::unpack;
@@ -96,7 +97,9 @@ impl ArtifactStore {
         let fail = |source| ArtifactError::Fetch { digest, source };
         let mut stream = self.client.blob(digest).await.map_err(fail)?;
         let tmp = blob.with_extension("tmp");
-        let mut file = File::create(&tmp).map_err(ArtifactError::io("create", &tmp))?;
+        let mut file = tokio::fs::File::create(&tmp)
+            .await
+            .map_err(ArtifactError::io("create", &tmp))?;
         let (mut sha, mut size) = (Sha256::new(), 0_u64);
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(fail)?;
@@ -107,9 +110,13 @@ impl ArtifactStore {
                     why: format!("it is larger than {} GiB", MAX_BYTES >> 30),
                 });
             }
-            // Small writes into the page cache; the blocking part is the sync below.
             sha.update(&chunk);
-            if let Err(error) = file.write_all(&chunk) {
+            let written = match file.write_all(&chunk).await {
+                // The error of a write is told by the next one or by a flush.
+                Ok(()) => file.flush().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = written {
                 // A full disk must not stay full because of us.
                 let _ = fs::remove_file(&tmp);
                 return Err(ArtifactError::io("write", &tmp)(error));
@@ -123,12 +130,10 @@ impl ArtifactStore {
                 found,
             });
         }
-        let blob = blob.to_owned();
-        blocking(move || {
-            file.sync_all().map_err(ArtifactError::io("write", &tmp))?;
-            fs::rename(&tmp, &blob).map_err(ArtifactError::io("rename", &tmp))
-        })
-        .await
+        file.sync_all()
+            .await
+            .map_err(ArtifactError::io("write", &tmp))?;
+        fs::rename(&tmp, blob).map_err(ArtifactError::io("rename", &tmp))
     }
 
     /// Removes what no arm needs, but for the `spare` most recently unpacked.

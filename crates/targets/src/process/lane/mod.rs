@@ -13,7 +13,7 @@ use airboss_model::manifest::ProcessTarget;
 use airboss_model::target::{Desired, DesiredArm, InstanceState};
 use airboss_model::time::{after, since};
 use airboss_model::traffic::Weight;
-use airboss_model::{ArmId, Timestamp};
+use airboss_model::{ArmId, LaneId, Timestamp};
 use airboss_proxy::{InstanceCounts, Options, RoutingTable};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -55,7 +55,8 @@ pub(super) struct Lane {
     /// The table that the router has.
     table: Option<RoutingTable>,
     listen_problem: Option<String>,
-    listen_tried: Option<Instant>,
+    /// When listening failed, and where.
+    listen_failed: Option<(Instant, String)>,
     table_problem: Option<String>,
     refused: Option<String>,
     lease_until: Option<Instant>,
@@ -74,12 +75,17 @@ impl Lane {
             last_counts: Vec::new(),
             table: None,
             listen_problem: None,
-            listen_tried: None,
+            listen_failed: None,
             table_problem: None,
             refused: None,
             lease_until: None,
             lease_written: None,
         }
+    }
+
+    /// The lane's id.
+    pub fn id(&self) -> &LaneId {
+        &self.desired.lane
     }
 
     /// Takes in a newer desired state. True where it changed something.
@@ -146,6 +152,8 @@ impl Lane {
         self.expire_lease(now);
         let before = self.applied.clone();
         self.divide();
+        // Another stable arm may want another address.
+        self.listen(means);
         let leaving = self.leaving();
         if self.apply(&leaving) {
             self.drain(leaving);
@@ -222,12 +230,12 @@ impl Lane {
             return;
         }
         if self
-            .listen_tried
-            .is_some_and(|tried| tried.elapsed() < LISTEN_EVERY)
+            .listen_failed
+            .as_ref()
+            .is_some_and(|(at, there)| *there == address && at.elapsed() < LISTEN_EVERY)
         {
             return;
         }
-        self.listen_tried = Some(Instant::now());
         match Router::open(&address, means.inherited, means.splitter.clone()) {
             Ok(router) => {
                 self.listen_problem = None;
@@ -241,6 +249,7 @@ impl Lane {
                     tracing::error!(lane = %self.desired.lane, problem, "cannot listen");
                 }
                 self.listen_problem = Some(problem);
+                self.listen_failed = Some((Instant::now(), address));
             }
         }
     }
@@ -459,9 +468,10 @@ impl Lane {
         arms.flat_map(|arm| arm.members.values().map(|member| member.name.as_str()))
     }
 
-    /// Pids of the instances' processes.
-    pub fn pids(&self) -> impl Iterator<Item = u32> {
-        let arms = self.arms.values();
-        arms.flat_map(|arm| arm.members.values().filter_map(|member| member.status.pid))
+    /// The names of those that have a process.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
+        let members = self.arms.values().flat_map(|arm| arm.members.values());
+        let running = members.filter(|member| member.status.pid.is_some());
+        running.map(|member| member.name.as_str())
     }
 }

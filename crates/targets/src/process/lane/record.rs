@@ -40,6 +40,10 @@ impl Lane {
                     (Some(pid), Some(started)) if same_boot => Process::adopt(pid, started),
                     _ => None,
                 };
+                // What is gone and not asked for any more has nothing to be drained.
+                if adopted.is_none() && instance.index >= lane.wanted(&id) {
+                    continue;
+                }
                 if let Some(port) = instance.port {
                     means.site.ports.keep(port);
                 }
