@@ -87,6 +87,7 @@ fn evolve_rollout(rollout: &mut Rollout, event: &Event) {
         }
         Event::StepConfirmed { step, at, .. } => {
             rollout.stalled_since = None;
+            rollout.insisted = false;
             let lost = rollout.unconfirmed_since.take();
             match (&mut rollout.phase, lost) {
                 // The step goes on where it was: the time without its weight does not count.

@@ -151,7 +151,8 @@ pub struct Rollout {
     /// Since when the data plane no longer shows the weight of the step that is observed.
     #[serde(default)]
     pub unconfirmed_since: Option<Timestamp>,
-    /// True where a person ended the step before this one without waiting for its evidence.
+    /// True while a step is prepared and shifted that a person asked for without waiting for
+    /// the evidence of the one before.
     #[serde(default)]
     pub insisted: bool,
 }

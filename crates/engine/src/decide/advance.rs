@@ -133,7 +133,7 @@ impl Turn {
         self.stall_of_a_weight(weight, began)
     }
 
-    /// Tells people that a weight, asked for or lost at `since`, is not confirmed in time.
+    /// Tells people that a weight, asked for or lost at `since`, has not been confirmed in time.
     fn stall_of_a_weight(&mut self, weight: Weight, since: Timestamp) -> bool {
         let late = self
             .active()
@@ -141,9 +141,9 @@ impl Turn {
             .is_some_and(|at| at <= self.now);
         if late {
             let reason = format!(
-                "stalled: weight {weight} was asked for {} ago and the data plane shows {}; the step does not count until it is confirmed",
-                elapsed(since, self.now),
-                self.shown()
+                "stalled: weight {weight} is asked for and the data plane has shown {} for {}; the step does not count until it is confirmed",
+                self.shown(),
+                elapsed(since, self.now)
             );
             self.stall(reason);
         }

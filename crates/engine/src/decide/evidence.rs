@@ -92,7 +92,7 @@ impl Turn {
             Verdict::Fail => step <= current,
             // Nothing is proven about a weight before it is in force.
             Verdict::Pass => step == current && confirmed,
-            _ => step == current || (!confirmed && step + 1 == current),
+            _ => step == current || (!confirmed && step < current),
         };
         let news = active.verdict.as_ref().is_none_or(|note| {
             (note.step, note.verdict, note.hold_growth)

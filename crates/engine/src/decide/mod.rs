@@ -95,9 +95,16 @@ impl Turn {
         self.apply(desired);
     }
 
-    /// Asks the target for the same again, where it was asked for anything.
+    /// Asks the target for the same again, where it was asked for anything. One that says it has
+    /// this generation and shows something else may have it from another controller: it is
+    /// asked under a new one.
     fn ask_again(&mut self) {
-        if let Some(desired) = self.lane.desired.clone() {
+        let Some(desired) = self.lane.desired.clone() else {
+            return;
+        };
+        if self.lane.seen_generation() >= desired.generation && !self.lane.traffic_confirmed() {
+            self.ask(desired);
+        } else {
             self.apply(desired);
         }
     }

@@ -228,7 +228,7 @@ fn a_weight_that_the_router_accepted_but_did_not_apply_stalls_the_step() {
     assert_eq!(
         world.messages("stalled"),
         [
-            "stalled: weight 10% was asked for 10s ago and the data plane shows 0%; \
+            "stalled: weight 10% is asked for and the data plane has shown 0% for 10s; \
              the step does not count until it is confirmed"
         ]
     );

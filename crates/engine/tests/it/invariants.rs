@@ -70,9 +70,11 @@ impl Watch {
                     matches!(phase, Some(Phase::Preparing { step: prepared, .. }) if prepared == step),
                     "step {step} shifts out of {phase:?}"
                 );
+                let active = active.unwrap();
+                assert!(active.paused.is_none(), "a paused rollout takes no step");
                 assert!(
-                    active.unwrap().paused.is_none(),
-                    "a paused rollout takes no step"
+                    active.insisted || !doubted(lane),
+                    "exposure grows against the evidence"
                 );
             }
             Event::StepConfirmed { .. } => assert!(lane.traffic_confirmed()),
@@ -116,7 +118,7 @@ impl Watch {
                 assert!(observed || insists);
             }
             PassedBy::Evidence => {
-                assert!(observed && lane.follows());
+                assert!(observed && lane.follows() && !doubted(lane));
                 assert!(
                     self.proven.contains(&(active.id().clone(), step)),
                     "step {step} passed by evidence that nobody gave"
@@ -125,7 +127,7 @@ impl Watch {
             PassedBy::Plan => {
                 assert!(observed && lane.follows() && !active.plan.steps[step].needs_pass);
             }
-            PassedBy::Policy => assert!(observed && lane.follows()),
+            PassedBy::Policy => assert!(observed && lane.follows() && !doubted(lane)),
         }
     }
 
@@ -201,6 +203,15 @@ impl Watch {
             seen_share(&table, arm)
         })
     }
+}
+
+/// True where the newest evidence forbids to grow the exposure.
+fn doubted(lane: &Lane) -> bool {
+    let note = lane
+        .active
+        .as_ref()
+        .and_then(|active| active.verdict.as_ref());
+    note.is_some_and(|note| note.hold_growth)
 }
 
 fn check_effects(decision: &Decision) {

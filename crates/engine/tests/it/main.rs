@@ -2,6 +2,11 @@
 //!
 //! Start reading at `harness`; every decision made in it is checked by `invariants`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed, and says where"
+)]
+
 mod edge_cases;
 mod harness;
 mod invariants;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use airboss_engine::{Answer, Effect, Input, Outcome, Refusal};
-use airboss_judge::Verdict;
+use airboss_judge::{Assessment, Verdict};
 use airboss_model::manifest::WhenBusy;
 use airboss_model::traffic::Weight;
 
@@ -56,6 +56,17 @@ fn evidence_that_gathers_while_instances_come_up_holds_the_growth_until_a_person
     assert_eq!(world.exposed(2), percent(10));
     assert!(is_accepted(&world.promote(2, false)));
     world.run_until_phase("observing 1");
+    // The person spoke for that step alone: what the judge says of the next one counts again.
+    world.send(&Input::Assessed {
+        rollout: rollout(2),
+        step: 1,
+        assessment: Assessment {
+            hold_growth: true,
+            ..assessment(Verdict::Pass)
+        },
+    });
+    world.run_for(Duration::from_secs(600));
+    assert_eq!(phase(&world.lane), "observing 1");
     assert!(
         world.messages("step_passed")[1]
             .starts_with("step 1 is over: ana went on to 50% without waiting")
@@ -545,6 +556,21 @@ fn a_target_that_is_ahead_of_a_restored_store_is_taken_over_not_waited_for() {
     world.ship(release(2));
     world.settle();
     assert_eq!(world.outcome(2), Some(Outcome::Shipped));
+}
+
+#[test]
+fn a_generation_that_target_and_store_mean_differently_does_not_block_a_rollback() {
+    let mut world = World::with_stable();
+    world.ship(release(2));
+    world.run_until_phase("observing 1");
+    let generation = world.lane.desired.as_ref().unwrap().generation;
+    world.target.silent = true;
+    world.target.remember_generation(generation + 1);
+    world.abort(2, false);
+    world.target.silent = false;
+    world.settle();
+    assert_eq!(world.outcome(2), Some(Outcome::Aborted));
+    assert_eq!(world.exposed(1), Weight::FULL);
 }
 
 #[test]

@@ -203,7 +203,9 @@ impl World {
                 return;
             }
         }
-        panic!("does not settle: {:#?}", self.lane.active);
+        let phase = phase(&self.lane);
+        let (desired, seen) = (&self.lane.desired, &self.lane.seen);
+        panic!("does not settle: {phase}, desired {desired:?}, seen {seen:?}");
     }
     /// Runs until `reached` holds.
     pub fn run_until(&mut self, reached: impl Fn(&Lane) -> bool) {
