@@ -6,6 +6,7 @@
 //!   is. Every timer is an input: [`next_deadline`] says when to send [`Input::Clock`].
 //! * **Start reading** at [`lane`], the state; then [`decide`], one function for each input;
 //!   then [`wanted`], the only place that says what the target shall look like in each phase.
+//!   `docs/rollout-table.md` shows every input in every state; a test keeps it current.
 //!
 //! ```text
 //! Preparing ─► Shifting ─► Observing ──► … next step … ──► Draining ─► ended

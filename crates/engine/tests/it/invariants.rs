@@ -78,11 +78,9 @@ impl Watch {
                 );
             }
             Event::StepConfirmed { .. } => assert!(lane.traffic_confirmed()),
-            Event::VerdictChanged { step, assessment } => {
-                if assessment.verdict == Verdict::Pass {
-                    assert!(matches!(phase, Some(Phase::Observing { .. })));
-                    self.proven.insert((id.unwrap(), *step));
-                }
+            Event::VerdictChanged { step, assessment } if assessment.verdict == Verdict::Pass => {
+                assert!(matches!(phase, Some(Phase::Observing { .. })));
+                self.proven.insert((id.unwrap(), *step));
             }
             Event::StepPassed { step, by, .. } => self.check_passed(lane, *step, by),
             Event::Promoted { .. } => {
