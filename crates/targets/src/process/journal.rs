@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use airboss_model::Timestamp;
-use airboss_model::target::{Desired, DesiredArm, DesiredTraffic};
+use airboss_model::target::{Desired, DesiredArm, DesiredTraffic, InstanceState};
 use serde::{Deserialize, Serialize};
 
 use super::agent::AgentError;
@@ -71,7 +71,7 @@ pub(super) struct InstanceRecord {
     pub started: Option<u64>,
     pub port: Option<u16>,
     pub restarts: u32,
-    pub ready: bool,
+    pub state: InstanceState,
     pub ever_ready: bool,
     pub last_error: Option<String>,
     pub failed: Option<String>,

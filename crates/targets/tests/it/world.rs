@@ -136,7 +136,7 @@ impl World {
                 health: Health {
                     http: Some("/healthz".to_owned()),
                     ready_within: Span::secs(30),
-                    every: Span::millis(100),
+                    every: Span::millis(500),
                     failures: 3,
                 },
                 drain: Span::secs(30),

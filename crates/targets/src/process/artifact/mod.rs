@@ -1,6 +1,6 @@
 //! Artifacts on the agent's disk: fetched by digest, unpacked once, checked before every start.
 //!
-//! The bytes that a digest names are a plain tar archive. [`pack`] makes one from a file or a
+//! The bytes that a digest names are a plain tar archive. [`pack()`] makes one from a file or a
 //! folder, always the same bytes for the same content; the agent unpacks it with explicit
 //! limits and remembers every file's hash.
 

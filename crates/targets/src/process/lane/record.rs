@@ -58,9 +58,10 @@ impl Lane {
                     status.pid = Some(process.pid);
                     status.started = Some(process.started);
                     status.failed = instance.failed;
-                    if instance.ready {
-                        status.state = InstanceState::Ready;
-                    }
+                    status.state = match instance.state {
+                        lives @ (InstanceState::Ready | InstanceState::Unready) => lives,
+                        _ => InstanceState::Starting,
+                    };
                 } else if instance.pid.is_some() {
                     status.restarts += 1;
                     status.last_error = Some("ended while no agent ran".to_owned());
@@ -86,7 +87,7 @@ impl Lane {
                     started: member.status.started,
                     port: member.status.port,
                     restarts: member.status.restarts,
-                    ready: member.status.state == InstanceState::Ready,
+                    state: member.status.state,
                     ever_ready: member.status.ever_ready,
                     last_error: member.status.last_error.clone(),
                     failed: member.status.failed.clone(),
