@@ -167,6 +167,11 @@ impl Splitter {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let mut acceptor = Some((to_accept, senders));
+        let cores = if splitter.shared.options.pin_workers {
+            worker::cores_for(count)
+        } else {
+            Vec::new()
+        };
         for (index, connections) in receivers.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -180,9 +185,13 @@ impl Splitter {
                 phase: splitter.phase.subscribe(),
             };
             let alive = alive_sender.clone();
+            let core = cores.get(index).copied();
             let thread = std::thread::Builder::new()
                 .name(format!("splitter-{index}"))
                 .spawn(move || {
+                    if let Some(core) = core {
+                        worker::stay_on(core);
+                    }
                     worker::run(setup, &runtime);
                     drop(alive);
                 })

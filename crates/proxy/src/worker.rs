@@ -280,3 +280,32 @@ fn refuse(stream: TcpStream, telling: &Arc<AtomicUsize>) {
         telling.fetch_sub(1, Ordering::Relaxed);
     });
 }
+
+/// The cores for `workers` threads to stay on: those that this process may use if there is
+/// exactly one for each, else none.
+pub(crate) fn cores_for(workers: usize) -> Vec<usize> {
+    #[cfg(target_os = "linux")]
+    if workers > 1
+        && let Ok(allowed) = rustix::thread::sched_getaffinity(None)
+        && usize::try_from(allowed.count()) == Ok(workers)
+    {
+        return (0..rustix::thread::CpuSet::MAX_CPU)
+            .filter(|core| allowed.is_set(*core))
+            .collect();
+    }
+    Vec::new()
+}
+
+/// Keeps this thread on a core. It works elsewhere as well, so a refusal is only noted.
+pub(crate) fn stay_on(core: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        let mut cores = rustix::thread::CpuSet::new();
+        cores.set(core);
+        if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
+            tracing::debug!(%error, core, "a splitter's thread may not stay on its core");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = core;
+}
