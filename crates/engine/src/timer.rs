@@ -82,7 +82,9 @@ fn observe_deadline(lane: &Lane, rollout: &Rollout) -> Option<Timestamp> {
     });
     let too_late = plan
         .at_most
-        .filter(|_| !deadline_passed && rollout.paused.is_none())
+        .filter(|_| {
+            !deadline_passed && rollout.paused.is_none() && rollout.unconfirmed_since.is_none()
+        })
         .map(|span| after(since, span.0));
     stall.into_iter().chain(end).chain(too_late).min()
 }

@@ -193,7 +193,7 @@ impl Turn {
                     took,
                     at: self.now,
                 });
-                return true;
+                true
             }
             (false, None) => {
                 let seen = self.lane.seen_traffic().map(|seen| seen.canary_weight);
@@ -203,12 +203,12 @@ impl Turn {
                     seen,
                     at: self.now,
                 });
-                return true;
+                true
             }
-            (false, Some(lost)) if self.stall_of_a_weight(plan.weight, lost) => return true,
-            _ => {}
+            // A step without its weight is not over by any measure: its time stands still.
+            (false, Some(lost)) => self.stall_of_a_weight(plan.weight, lost),
+            (true, None) => self.end_step(step, &plan, began, deadline_passed),
         }
-        self.end_step(step, &plan, began, deadline_passed)
     }
 
     /// Ends a step by proof, plan or policy, where its time has come.

@@ -417,8 +417,19 @@ fn any_day() -> impl Strategy<Value = (bool, Vec<Happening>)> {
     )
 }
 
+/// Few enough days for every run of the tests; `PROPTEST_CASES=5000` for a long look.
+fn days() -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if asked { default.cases } else { 100 },
+        failure_persistence: None,
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(days())]
 
     #[test]
     fn every_rollout_ends_in_one_outcome_once_the_faults_stop((deployed, day) in any_day()) {
