@@ -25,11 +25,12 @@ pub fn lane(
     last_event: u64,
 ) -> LaneView {
     let lane = &snapshot.lane;
+    // A release may bring another address; users are at stable's until it is stable itself.
     let service = lane
-        .active
+        .stable
         .as_ref()
-        .map(|active| &active.request.service)
-        .or(lane.stable.as_ref().map(|stable| &stable.service));
+        .map(|stable| &stable.service)
+        .or(lane.active.as_ref().map(|active| &active.request.service));
     LaneView {
         service: lane.id.service().to_string(),
         environment: lane.id.environment().to_string(),
