@@ -245,8 +245,8 @@ pub struct HistoryArgs {
 /// `airboss pause` and `airboss resume`.
 #[derive(Debug, Clone, Args)]
 pub struct ActArgs {
-    /// The rollout; the only one in progress where none is named
-    #[arg(value_name = "ROLLOUT")]
+    /// The rollout, or the service that it is of; the only one in progress where none is named
+    #[arg(value_name = "ROLLOUT|SERVICE")]
     pub rollout: Option<String>,
     /// Why, for the record
     #[arg(

@@ -91,8 +91,9 @@ impl Client {
     /// The error behind a request that got no answer.
     pub(super) fn failed(&self, error: &reqwest::Error) -> ClientError {
         let url = self.url().to_owned();
-        if error.is_builder() {
-            let why = if url.starts_with("https:") {
+        let is_https = url.starts_with("https:");
+        if is_https || error.is_builder() {
+            let why = if is_https {
                 "this client speaks plain HTTP, for loopback and for a tunnel or a proxy that \
                  adds TLS; name an http:// address"
                     .to_owned()

@@ -1,9 +1,10 @@
 //! Which rollout or lane is meant, where the command line says little.
 
+use airboss_model::RolloutId;
 use airboss_server::api::requests::RolloutQuery;
 use airboss_server::api::views::{LaneView, RolloutView};
 
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::exit::UsageError;
 
 /// The lanes that a command line means.
@@ -53,7 +54,26 @@ fn chosen(
     }
 }
 
-/// The rollout to act on: the one named, else the only one in progress.
+/// The rollout of that id. None where there is none, or the text is no rollout's id at all.
+///
+/// # Errors
+/// Where the server cannot be asked.
+pub(super) async fn rollout(
+    client: &Client,
+    named: &str,
+) -> Result<Option<RolloutView>, ClientError> {
+    if named.parse::<RolloutId>().is_err() {
+        return Ok(None);
+    }
+    match client.rollout(named).await {
+        Ok(rollout) => Ok(Some(rollout)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The rollout to act on: the one named, the one in progress of the service named, else the only
+/// one in progress.
 ///
 /// # Errors
 /// Where none is in progress, or several are.
@@ -63,8 +83,9 @@ pub(super) async fn in_progress(
     verb: &str,
 ) -> anyhow::Result<String> {
     match named {
-        Some(named) => Ok(named),
-        None => Ok(only(&client.lanes().await?.lanes, verb)?),
+        // The server says what it knows of an id; a service's name is looked up here.
+        Some(id) if id.parse::<RolloutId>().is_ok() => Ok(id),
+        service => Ok(only(&lanes(client, service.as_deref(), None).await?, verb)?),
     }
 }
 
@@ -112,10 +133,8 @@ fn only(lanes: &[LaneView], verb: &str) -> Result<String, UsageError> {
 /// Where there is none.
 pub(super) async fn newest(client: &Client, named: Option<&str>) -> anyhow::Result<RolloutView> {
     if let Some(named) = named {
-        match client.rollout(named).await {
-            Ok(rollout) => return Ok(rollout),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
+        if let Some(rollout) = rollout(client, named).await? {
+            return Ok(rollout);
         }
         let query = RolloutQuery {
             service: Some(named.to_owned()),

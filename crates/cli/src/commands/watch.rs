@@ -70,18 +70,18 @@ async fn resolve(client: &Client, args: &WatchArgs) -> anyhow::Result<Followed> 
         .filter(|lane| lane.service == named && wanted(lane))
         .collect();
     match of_service.as_slice() {
-        [] => match client.rollout(named).await {
-            Ok(rollout) => Ok(Followed::Rollout(Box::new(rollout))),
-            Err(error) if error.is_not_found() => Err(UsageError(format!(
-                "there is neither a rollout nor a service `{named}`{}\n  \
-                 list them: airboss history, airboss status",
-                args.environment
-                    .as_ref()
-                    .map_or_else(String::new, |name| format!(" in environment `{name}`"))
-            ))
-            .into()),
-            Err(error) => Err(error.into()),
-        },
+        [] => {
+            let rollout = subject::rollout(client, named).await?.ok_or_else(|| {
+                UsageError(format!(
+                    "there is neither a rollout nor a service `{named}`{}\n  \
+                     list them: airboss history, airboss status",
+                    args.environment
+                        .as_ref()
+                        .map_or_else(String::new, |name| format!(" in environment `{name}`"))
+                ))
+            })?;
+            Ok(Followed::Rollout(Box::new(rollout)))
+        }
         several => {
             let lane = several
                 .iter()
@@ -300,9 +300,15 @@ async fn append(
 ) -> anyhow::Result<End> {
     // One that is over sends no more: what happened is read as a list.
     if let Some(end) = seen.end(client).await? {
-        if let Some(id) = &seen.rollout {
-            for event in client.events(id, None).await?.events {
-                print(&event, output, context)?;
+        let mut after = None;
+        while let Some(id) = &seen.rollout {
+            let page = client.events(id, after).await?.events;
+            for event in &page {
+                print(event, output, context)?;
+            }
+            match page.last() {
+                Some(last) => after = Some(last.number),
+                None => break,
             }
         }
         return Ok(end);
@@ -413,15 +419,15 @@ fn picture(screen: &mut Screen<'_>, seen: &Seen) -> io::Result<()> {
     if let Some((since, why)) = &seen.lost {
         let why = why.lines().next().unwrap_or_default();
         notes.push(Footnote::Trouble(format!(
-            "{why} ({} s); waiting for it, what is drawn is from before",
+            "{why} ({} s); waiting for it, the picture is from before",
             since.elapsed().as_secs()
         )));
     }
-    let Some(lane) = &seen.lane else {
-        return Ok(());
-    };
     let events: Vec<EventView> = seen.newest.iter().cloned().collect();
-    screen.draw(&render::tree(lane, &events, &notes))
+    screen.draw(&match &seen.lane {
+        Some(lane) => render::tree(lane, &events, &notes),
+        None => render::footnotes(&notes),
+    })
 }
 
 fn conclude(

@@ -141,7 +141,13 @@ struct Row {
 }
 
 impl Row {
-    fn new(guide: &str, colour: bool) -> Self {
+    /// A row behind a guide, of which at most half the paper is used: text goes first.
+    fn new(guide: &str, paper: Paper) -> Self {
+        let guide = if guide.width() > paper.width / 2 {
+            &guide[..prefix(guide, paper.width / 2)]
+        } else {
+            guide
+        };
         let mut row = Self {
             text: String::new(),
             used: 0,
@@ -150,15 +156,7 @@ impl Row {
         };
         // A guide's own trailing space may be all that it has.
         let seen = guide.trim_end();
-        row.push(
-            seen,
-            if seen.is_empty() {
-                Style::Plain
-            } else {
-                Style::Dim
-            },
-            colour,
-        );
+        row.push(seen, Style::Dim, paper.colour);
         row.owed = guide.width() - seen.width();
         row
     }
@@ -187,7 +185,7 @@ impl Row {
 
 fn rows(line: &Line, paper: Paper) -> Vec<String> {
     let mut done = Vec::new();
-    let mut row = Row::new(&line.guide, paper.colour);
+    let mut row = Row::new(&line.guide, paper);
     for chunk in &line.chunks {
         let width = chunk.width();
         if width == 0 && chunk.least == 0 {
@@ -195,25 +193,29 @@ fn rows(line: &Line, paper: Paper) -> Vec<String> {
         }
         if !row.is_empty() && row.at().saturating_add(width) > paper.width {
             done.push(row.text);
-            row = Row::new(&line.below, paper.colour);
+            row = Row::new(&line.below, paper);
         }
         for (text, style) in &chunk.parts {
             for piece in words(text) {
-                let fits = row.at().saturating_add(piece.trim_end().width()) <= paper.width;
-                if !fits && !row.is_empty() {
-                    done.push(row.text);
-                    row = Row::new(&line.below, paper.colour);
-                }
-                for part in slices(piece, paper.width.saturating_sub(row.at()).max(1)) {
-                    if row.at().saturating_add(part.trim_end().width()) > paper.width
-                        && !row.is_empty()
-                    {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    let room = paper.width.saturating_sub(row.at());
+                    let whole = rest.trim_end().width() <= room;
+                    if !whole && !row.is_empty() {
                         done.push(row.text);
-                        row = Row::new(&line.below, paper.colour);
+                        row = Row::new(&line.below, paper);
+                        continue;
                     }
+                    let end = if whole {
+                        rest.len()
+                    } else {
+                        prefix(rest, room)
+                    };
+                    let (part, after) = rest.split_at(end);
                     let bare = part.trim_end_matches(' ');
                     row.push(bare, *style, paper.colour);
                     row.owed += part.len() - bare.len();
+                    rest = after;
                 }
             }
         }
@@ -245,23 +247,15 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A word in parts of at most `width` columns.
-fn slices(word: &str, width: usize) -> Vec<&str> {
-    if word.trim_end().width() <= width {
-        return vec![word];
-    }
-    let mut parts = Vec::new();
-    let (mut start, mut used) = (0, 0);
-    for (at, character) in word.char_indices() {
-        let wide = character.width().unwrap_or(0);
-        if used + wide > width && at > start {
-            parts.push(&word[start..at]);
-            (start, used) = (at, 0);
-        }
-        used += wide;
-    }
-    parts.push(&word[start..]);
-    parts
+/// Bytes of the longest start of `text` that takes at most `room` columns; one letter at least.
+fn prefix(text: &str, room: usize) -> usize {
+    let mut used = 0;
+    text.char_indices()
+        .find(|(at, character)| {
+            used += character.width().unwrap_or(0);
+            used > room && *at > 0
+        })
+        .map_or(text.len(), |(at, _)| at)
 }
 
 /// Columns that a painted row takes, its colour codes left out.

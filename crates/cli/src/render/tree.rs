@@ -37,14 +37,22 @@ pub fn tree(lane: &LaneView, events: &[EventView], notes: &[Footnote]) -> Vec<Li
     lines.extend(queue(lane));
     lines.extend(troubles(lane));
     lines.extend(newest(events));
-    lines.extend(notes.iter().map(|note| {
-        let chunk = match note {
-            Footnote::Trouble(text) => Chunk::styled(format!("! {text}"), Style::Warn),
-            Footnote::Hint(text) => Chunk::styled(text, Style::Dim),
-        };
-        Line::indented(2, vec![chunk])
-    }));
+    lines.extend(footnotes(notes));
     lines
+}
+
+/// Remarks alone, where there is no tree yet.
+pub fn footnotes(notes: &[Footnote]) -> Vec<Line> {
+    notes
+        .iter()
+        .map(|note| {
+            let chunk = match note {
+                Footnote::Trouble(text) => Chunk::styled(format!("! {text}"), Style::Warn),
+                Footnote::Hint(text) => Chunk::styled(text, Style::Dim),
+            };
+            Line::indented(2, vec![chunk])
+        })
+        .collect()
 }
 
 fn labelled(label: &str, chunks: Vec<Chunk>) -> Line {
@@ -445,9 +453,11 @@ fn newest(events: &[EventView]) -> Vec<Line> {
         .map(|(at, event)| {
             labelled(
                 if at == 0 { "events" } else { "" },
+                // One chunk: a message goes on beside its time in a narrow window.
                 vec![
-                    Chunk::styled(words::clock(&event.at), Style::Dim),
-                    Chunk::new(&event.message),
+                    Chunk::styled(words::clock(&event.at), Style::Dim)
+                        .and("  ", Style::Plain)
+                        .and(&event.message, Style::Plain),
                 ],
             )
         })

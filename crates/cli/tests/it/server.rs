@@ -5,13 +5,13 @@ use std::fs;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use airboss_server::api::requests::ShipRequest;
+use airboss_server::api::requests::{EventQuery, ShipRequest};
 use airboss_server::api::views::{
-    Accepted, ArtifactView, EventView, LaneList, LaneView, Problem, RolloutList, RolloutView,
-    SystemView,
+    Accepted, ArtifactView, EventList, EventView, LaneList, LaneView, Problem, RolloutList,
+    RolloutView, SystemView,
 };
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -62,6 +62,7 @@ impl Server {
             .route("/api/v1/artifacts", post(artifact))
             .route("/api/v1/rollouts", get(rollouts).post(ship))
             .route("/api/v1/rollouts/{id}", get(rollout))
+            .route("/api/v1/rollouts/{id}/events", get(record))
             .route("/api/v1/rollouts/{id}/{action}", post(act))
             .route("/api/v1/events", get(events))
             .with_state(Arc::clone(&script));
@@ -142,6 +143,17 @@ async fn rollout(State(script): State<Shared>) -> Response {
             "there is no such rollout",
         ),
     }
+}
+
+/// The record of a rollout, two events a page.
+async fn record(Query(query): Query<EventQuery>) -> Json<EventList> {
+    let after = query.after.unwrap_or(0);
+    let events = (after + 1..=3).take(2);
+    Json(EventList {
+        events: events
+            .map(|number| views::event(number, "step_passed", "a step passed"))
+            .collect(),
+    })
 }
 
 async fn act(State(script): State<Shared>) -> Response {
@@ -276,6 +288,20 @@ async fn json_is_an_event_a_line_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_rollout_that_is_over_is_told_from_its_whole_record() {
+    let server = Server::start(Script {
+        rollout: Some(views::rollout("checkout-7", Some("failed"), "never ready")),
+        ..running()
+    })
+    .await;
+    let output = server.airboss(&["watch", "checkout-7"]).await;
+    assert_eq!(output.status.code(), Some(6));
+    let shown = text(&output.stdout);
+    assert_eq!(shown.matches("a step passed").count(), 3);
+    assert!(shown.contains("✗ checkout-7 failed after 4m12s"));
+}
+
+#[tokio::test]
 async fn a_timeout_leaves_the_rollout_alone_and_has_its_own_code() {
     let server = Server::start(Script {
         // Never the last connection: it never ends.
@@ -385,7 +411,7 @@ async fn a_refusal_is_told_with_its_details_and_has_its_own_code() {
             ..running()
         })
         .await;
-        let output = server.airboss(&["pause"]).await;
+        let output = server.airboss(&["pause", "checkout"]).await;
         assert_eq!(output.status.code(), Some(exit), "{code}");
         assert_eq!(
             text(&output.stderr),
