@@ -53,11 +53,25 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
         die_with(supervisor)?;
     }
     super::logging::start();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(agent(args)).map(|()| Exit::Done.into())
+}
+
+/// Lets the splitter keep as many connections as the system allows this process.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = limit.current, "the limit of open files stays as it is; it bounds the splitter's connections");
+    }
 }
 
 async fn agent(args: AgentArgs) -> anyhow::Result<()> {

@@ -4,4 +4,5 @@
 mod commands;
 mod document;
 mod harness;
+mod record;
 mod streams;
