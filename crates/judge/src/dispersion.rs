@@ -44,6 +44,10 @@ impl Block {
 /// `phi` is guessed to be this before anything is known.
 const GUESS: f64 = 2.0;
 
+/// Standard errors above 1 that are taken for chance: the largest of three noisy numbers would
+/// otherwise always slow healthy releases.
+const NOISE: f64 = 1.5;
+
 /// Running estimate of `phi`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Dispersion {
@@ -74,8 +78,11 @@ impl Dispersion {
     /// 1 for independent requests, more for clumps; never below 1.
     pub fn phi(&self) -> f64 {
         let phi = |block: &Block| {
-            let blocks = PRIOR_BLOCKS * block.variance / block.count.max(1) as f64;
-            (block.squares + GUESS * PRIOR + blocks) / (block.variance + PRIOR + blocks)
+            let count = block.count as f64;
+            let blocks = PRIOR_BLOCKS * block.variance / count.max(1.0);
+            let phi = (block.squares + GUESS * PRIOR + blocks) / (block.variance + PRIOR + blocks);
+            let noise = NOISE * (2.0 / (count + PRIOR_BLOCKS)).sqrt();
+            if phi <= 1.0 + noise { 1.0 } else { phi }
         };
         self.blocks.iter().map(phi).fold(1.0, f64::max)
     }

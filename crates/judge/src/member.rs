@@ -13,7 +13,7 @@ use crate::{
 /// Where the true ratio of a healthy canary may lie between the baseline's (0) and the pass
 /// margin's edge (1), and how the pass process divides its capital over that.
 const PASS_AT: [f64; 2] = [0.0, 0.25];
-const PASS_MASS: [f64; 2] = [0.9, 0.1];
+const PASS_MASS: [f64; 2] = [0.97, 0.03];
 /// Keeps the logarithm finite where a step does very badly; it cannot pass from there.
 const PASS_FLOOR: f64 = -1e6;
 

@@ -159,7 +159,7 @@ fn regressions() -> Vec<World> {
         from("1 to 1.5 %", 0.01, 0.015),
         World {
             onset: 930,
-            seconds: 2730,
+            seconds: 1500,
             ..from("0.1 to 1 %, onset at 930 s", 0.001, 0.01)
         },
         World {

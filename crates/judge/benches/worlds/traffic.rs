@@ -50,7 +50,7 @@ impl World {
             stalls: false,
             sick: false,
             history: 3600,
-            seconds: 1200,
+            seconds: 900,
             onset: 0,
             canary: 0.001,
             tail: 1.0,
