@@ -1,2 +1,70 @@
-//! Repository tasks.
-fn main() {}
+//! `cargo xtask TASK`: what the repository does with itself.
+
+mod arrows;
+mod demo;
+
+use std::io::{Write as _, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use xtask::versions;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  arrows    check that crates depend downward only, and that pure ones are pure
+  demo      play the product against live processes (see `make demo`)
+  pack      lay versions of examples/checkout out in target/demo, to ship by hand";
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1);
+    let done = match task.as_deref() {
+        Some("arrows") => arrows::check(&root()),
+        Some("demo") => demo::run(&root()),
+        Some("pack") => pack(),
+        _ => Err(anyhow::anyhow!(USAGE)),
+    };
+    match done {
+        Ok(said) => {
+            let _ = writeln!(stdout(), "{said}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The folder that cargo built this program into, and the others with it.
+fn built() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    program
+        .parent()
+        .map(Path::to_owned)
+        .context("this program lies in no folder")
+}
+
+fn pack() -> anyhow::Result<String> {
+    let program = built()?.join("checkout");
+    let folder = root().join("target/demo");
+    for version in [
+        versions::FIRST,
+        versions::GOOD,
+        versions::ERRORS,
+        versions::SLOW,
+    ] {
+        versions::pack(&program, version, &folder)?;
+    }
+    Ok(format!(
+        "{} holds 1.0.0 and 1.1.0 (good), 1.2.0 (errors), 1.3.0 (slow)",
+        folder.display()
+    ))
+}

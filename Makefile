@@ -1,0 +1,49 @@
+# What people and CI run. Every target installs what it needs, or says what is missing.
+
+CARGO ?= cargo
+export PATH := $(PATH):/usr/sbin
+
+.PHONY: help demo test e2e bench lint deny fmt arrows build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## play the product against live processes: ship, judge, take back (about 3 minutes)
+	@scripts/need.sh --rust gcc
+	$(CARGO) build --release --quiet -p airboss-cli -p checkout -p xtask
+	@$(CARGO) xtask demo
+
+test: ## everything that CI runs
+	@scripts/need.sh --rust gcc nginx wrk
+	@scripts/test.sh
+
+e2e: ## only the end-to-end tests
+	@scripts/need.sh --rust gcc nginx wrk
+	$(CARGO) build -p checkout
+	$(CARGO) test -p airboss-cli --test e2e -- --test-threads 2
+
+bench: ## measure; writes docs/benchmarks.md
+	@scripts/need.sh --rust gcc haproxy wrk
+	$(CARGO) bench --workspace
+
+lint: ## formatting, clippy, arrows, and the dependencies' licences where cargo-deny is there
+	@scripts/need.sh --rust gcc
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory arrows
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
+	else echo "lint: cargo-deny is not there, so licences and sources were not checked; make deny installs it"; fi
+
+deny: ## the dependencies' licences, sources and bans; installs cargo-deny (about 5 minutes, once)
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
+	$(CARGO) deny --all-features --offline check licenses bans sources
+
+arrows: ## check that crates depend downward only, and that pure ones are pure
+	@$(CARGO) run --quiet -p xtask -- arrows
+
+fmt: ## format
+	$(CARGO) fmt --all
+
+build: ## the release binary
+	@scripts/need.sh --rust gcc
+	$(CARGO) build --release
