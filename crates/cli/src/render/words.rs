@@ -151,7 +151,7 @@ mod tests {
         );
         assert_eq!([0.0, 45.23, 1234.4].map(rate).join(" "), "0.0 45.2 1,234");
         assert_eq!(
-            [0.424, 3.14, 120.2, 12_345.0].map(millis).join(" "),
+            [0.424, 3.13, 120.2, 12_345.0].map(millis).join(" "),
             "0.42ms 3.1ms 120ms 12.3s"
         );
         assert_eq!(

@@ -1,6 +1,10 @@
 //! What people and scripts see of `airboss`.
 
 #![allow(missing_docs, reason = "tests are described by their names")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test's helpers fail by panicking, as tests do"
+)]
 
 mod docs;
 mod help;

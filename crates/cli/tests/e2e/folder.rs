@@ -1,0 +1,66 @@
+//! The data folder on bad days.
+
+use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::net::TcpListener;
+
+use crate::harness::{House, Manifest, http};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_up_on_one_folder_is_refused_and_names_the_first() {
+    let house = House::up(&Manifest::default()).await;
+    let said = house.run(&["up", "--listen", "127.0.0.1:0"]).await;
+    said.ended(1)
+        .says(&["another `airboss up` uses", "process ", "AIRBOSS_HOME"]);
+    house.run(&["status"]).await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_api_port_is_refused_by_its_number() {
+    let house = House::empty(&Manifest::default());
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let said = house.run(&["up", "--listen", &address]).await;
+    said.ended(1)
+        .says(&[&format!("cannot listen on {address}"), "--listen"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupt_database_is_refused_with_the_way_back_and_the_way_back_works() {
+    let mut house = House::serving(&Manifest::default()).await;
+    house.stop();
+    let database = house.data().join("airboss.db");
+    let backups = house.data().join("backups");
+    fs::create_dir_all(&backups).unwrap();
+    // A stop leaves everything in the one file: it is what a backup would hold.
+    let copy = backups.join("airboss-20260101T000000Z.db");
+    let kept: Vec<_> = fs::read_dir(&backups).unwrap().collect();
+    if kept.is_empty() {
+        fs::copy(&database, &copy).unwrap();
+    }
+    let length = fs::metadata(&database).unwrap().len();
+    let mut file = fs::File::options().write(true).open(&database).unwrap();
+    for place in (4_096..length).step_by(4_096) {
+        file.seek(SeekFrom::Start(place)).unwrap();
+        file.write_all(&[0xa5; 512]).unwrap();
+    }
+    drop(file);
+
+    let said = house
+        .run(&["up", "--listen", "127.0.0.1:0"])
+        .await
+        .ended(1)
+        .says(&["airboss.db", "restore"]);
+    assert!(said.err.contains("backups"), "{said:?}");
+    // Refused means refused: nothing was made anew in its place.
+    assert_eq!(fs::metadata(&database).unwrap().len(), length);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_stop_and_a_start_the_same_version_serves() {
+    let mut house = House::serving(&Manifest::default()).await;
+    house.stop();
+    assert!(http::version(house.listen).await.is_none());
+    house.start(&["up", "--listen", "127.0.0.1:0"]).await;
+    house.until_only("1.0.0").await;
+}
