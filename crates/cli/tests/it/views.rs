@@ -47,7 +47,7 @@ pub fn stable_only() -> LaneView {
             recent: Some(RecentView {
                 requests_per_second: 45.2,
                 error_ratio: 0.001,
-                p50_ms: 3.14,
+                p50_ms: 3.12,
                 p99_ms: 11.4,
             }),
             ..arm(
