@@ -48,6 +48,9 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
             &mut io::stderr(),
         ),
         Verb::Schema(args) => commands::schema::run(&args, &mut io::stdout()),
+        Verb::Judge(args) => {
+            Ok(commands::judge::run(&args, &mut io::stdin().lock(), &mut io::stdout())?.into())
+        }
         Verb::Completions(args) => {
             Ok(commands::completions::run(&args, &mut Console::stdout(global.color))?.into())
         }

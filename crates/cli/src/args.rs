@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::check::CheckArgs;
 use crate::commands::init::InitArgs;
+use crate::commands::judge::JudgeArgs;
 use crate::commands::schema::SchemaArgs;
 use crate::commands::{MANIFEST, Output};
 use crate::exit;
@@ -84,6 +85,8 @@ pub enum Verb {
     Check(CheckArgs),
     /// Print the JSON Schema of the manifest
     Schema(SchemaArgs),
+    /// Judge a recording of traffic as the live judge would
+    Judge(JudgeArgs),
 
     /// Ship a version: upload it, then expose it step by step
     Ship(ShipArgs),

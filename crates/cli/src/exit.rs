@@ -10,17 +10,17 @@ use crate::client::ClientError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done; with `--watch`, the release serves all users.
+    /// Done; with `--watch`, the release serves all users; `judge` says pass.
     Done = 0,
     /// Airboss could not be reached, a disk failed, or another error outside the request.
     Error = 1,
     /// The command line or the manifest is wrong, or names something that does not exist.
     Usage = 2,
-    /// The release was taken back.
+    /// The release was taken back; `judge` says fail.
     RolledBack = 3,
     /// The server understood the command and refuses it.
     Refused = 4,
-    /// `--timeout` passed while the rollout was still waiting or in progress.
+    /// `--timeout` passed while the rollout was still waiting or in progress; `judge` has no verdict.
     Waiting = 5,
     /// The release never became ready.
     Failed = 6,
@@ -34,7 +34,7 @@ pub enum Exit {
 pub const MEANINGS: [(Exit, &str); 9] = [
     (
         Exit::Done,
-        "done; with --watch: shipped, it serves all users",
+        "done; with --watch: shipped, it serves all users; judge: pass",
     ),
     (
         Exit::Error,
@@ -46,7 +46,7 @@ pub const MEANINGS: [(Exit, &str); 9] = [
     ),
     (
         Exit::RolledBack,
-        "rolled back: the release was exposed and taken back",
+        "rolled back: the release was exposed and taken back; judge: fail",
     ),
     (
         Exit::Refused,
@@ -54,7 +54,7 @@ pub const MEANINGS: [(Exit, &str); 9] = [
     ),
     (
         Exit::Waiting,
-        "still waiting: --timeout passed while queued or in progress",
+        "still waiting: --timeout passed while queued or in progress; judge: no verdict",
     ),
     (Exit::Failed, "failed: the release never became ready"),
     (

@@ -34,6 +34,17 @@ const LAST_MICROS: u64 = 1 << 26;
 impl Gauge {
     /// The SLOs of a manifest. One without any is judged by its server errors.
     pub fn new(service: &Service) -> Self {
+        let mut gauge = Self::whole(service);
+        // A histogram that no SLO reads would only make the record longer.
+        if !gauge.reads.contains(&Reads::Latency) {
+            gauge.config.latency_edges_ms.clear();
+        }
+        gauge
+    }
+
+    /// The same with latency in every tick, whether or not an SLO reads it: for recordings, which
+    /// may be judged by other SLOs one day.
+    pub fn whole(service: &Service) -> Self {
         let slos = &service.spec.slos;
         let mut cuts: Vec<u16> = (latency::bucket(FIRST_MICROS)..=latency::bucket(LAST_MICROS))
             .step_by(usize::from(32 / PER_DOUBLING))
@@ -72,20 +83,14 @@ impl Gauge {
         }
         cuts.sort_unstable();
         cuts.dedup();
-        let judged = reads.iter().any(|reads| *reads == Reads::Latency);
         let bucket = (0..latency::BUCKETS)
             .map(|bucket| {
                 u32::try_from(cuts.partition_point(|cut| *cut <= bucket)).unwrap_or(u32::MAX)
             })
             .collect();
-        let latency_edges_ms = if judged {
-            cuts.into_iter().map(edge_ms).collect()
-        } else {
-            Vec::new()
-        };
         let config = Config {
             slis,
-            latency_edges_ms,
+            latency_edges_ms: cuts.into_iter().map(edge_ms).collect(),
             ..Config::default()
         };
         Self {

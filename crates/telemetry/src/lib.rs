@@ -1,12 +1,14 @@
 //! Measurements on their way to the judge and to people.
 //!
 //! * **Is for**: what the splitter counted, as one [`airboss_judge::Tick`] a second ([`Gauge`]),
-//!   and as the recent numbers that people read ([`Recent`]).
+//!   as the recent numbers that people read ([`Recent`]), and as a recording ([`Recorder`]).
 //! * **Must never**: take silence for zero. An arm that did not report is missing from a tick.
 //! * **Start reading** at [`Gauge::tick`].
 
 mod gauge;
 mod recent;
+mod record;
 
 pub use gauge::Gauge;
 pub use recent::{Recent, Summary};
+pub use record::{Judged, Recorder};

@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod explain;
 pub mod history;
 pub mod init;
+pub mod judge;
 pub mod logs;
 pub mod rollback;
 pub mod schema;

@@ -7,6 +7,6 @@ mod tree;
 pub mod words;
 
 pub use detail::{doctor, event_line, explanation, final_line, lines_of_log};
-pub use layout::{Chunk, Line, Paper, Style, paint, visible_width};
+pub use layout::{Chunk, Line, Paper, Style, harmless, paint, visible_width};
 pub use table::{history, lanes};
 pub use tree::{Footnote, footnotes, tree};
