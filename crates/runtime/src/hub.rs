@@ -206,8 +206,7 @@ impl Hub {
         let mut watched = self.desired.subscribe();
         // The sender lives as long as the hub: the only way out without news is the time.
         let _ = tokio::time::timeout(wait, watched.wait_for(|set| set.version > after)).await;
-        let set = self.desired.borrow().clone();
-        set
+        Arc::clone(&self.desired.borrow())
     }
 
     /// Takes a report in. The same report again is acknowledged and not counted.
