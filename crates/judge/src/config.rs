@@ -206,6 +206,12 @@ impl SliConfig {
         })
     }
 
+    /// Whether a step waits for this SLI's proof. Events, gauges and throughput can fail a release;
+    /// they are too rare or too slow to prove anything within a step, so they only need data.
+    pub fn needs_proof(&self) -> bool {
+        self.critical && matches!(self.kind, SliKind::Ratio { .. } | SliKind::Latency { .. })
+    }
+
     fn raw_weight(&self) -> f64 {
         self.weight.unwrap_or_else(|| {
             let share = match self.kind {

@@ -12,6 +12,8 @@ const GUESS_REQUESTS: f64 = 50.0;
 const GUESS_RATIO: f64 = 0.002;
 /// Ratios are kept this far from 0 and 1, where no likelihood ratio exists.
 const CLEARANCE: f64 = 1e-6;
+/// The same where the first guess is smaller: rare events.
+const RARE_CLEARANCE: f64 = 1e-12;
 
 /// A ratio estimated from the past with a half-life of 60 s, and a prior.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,7 +51,12 @@ impl Level {
             None => (self.guess, GUESS_REQUESTS),
         };
         let estimate = (self.bad + ratio * weight) / (self.requests + weight);
-        estimate.clamp(CLEARANCE, 1.0 - CLEARANCE)
+        let clearance = if self.guess < CLEARANCE {
+            RARE_CLEARANCE
+        } else {
+            CLEARANCE
+        };
+        estimate.clamp(clearance, 1.0 - clearance)
     }
 
     /// Requests per second with data.

@@ -3,23 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Config, Rate, Tick,
+    ArmTick, Config, Rate, Tick,
     absolute::AbsoluteGuard,
     calibration::SliCalibration,
     config::{Better, Margin, SliConfig, SliKind},
     dispersion::Dispersion,
+    events,
     external::External,
+    gauge::GaugeTest,
     judge::add,
     latency::{self, Buckets, LatencyDiscounts, LatencyTest},
     member::{Discount, RatioMember},
     mixture::Tempering,
     suspects::Suspects,
+    throughput::ThroughputTest,
     tick::InstanceTick,
 };
 
 /// Without a calibration a tick's log-evidence counts at most this much: one clump of bad requests
 /// must not decide.
 pub const UNCALIBRATED_CAP: f64 = 2.3;
+
+/// The first guess of an event's chance per slot: about one in three instance-hours.
+const RARE: f64 = 1e-7;
 
 /// Log-evidence below which nobody is suspected.
 const NO_EVIDENCE: f64 = 0.7;
@@ -39,8 +45,8 @@ pub(crate) struct TickContext<'a> {
 pub(crate) enum Test {
     Ratio(Box<RatioMember>),
     Latency(Box<LatencyTest>),
-    /// Judged by a test of its own kind that is not a ratio of requests.
-    Other,
+    Gauge(Box<GaugeTest>),
+    Throughput(Box<ThroughputTest>),
 }
 
 /// One SLI's state.
@@ -78,7 +84,15 @@ impl SliState {
                 pass,
                 history.map(|history| history.shape.as_slice()),
             ))),
-            SliKind::Events | SliKind::Gauge { .. } | SliKind::Throughput => Test::Other,
+            SliKind::Events => Test::Ratio(Box::new(RatioMember::new(
+                Better::Lower,
+                events::margin(fail),
+                events::margin(pass),
+                None,
+                Some(RARE),
+            ))),
+            SliKind::Gauge { better } => Test::Gauge(Box::new(GaugeTest::new(better, fail))),
+            SliKind::Throughput => Test::Throughput(Box::new(ThroughputTest::new(fail.rho))),
         };
         Self {
             test,
@@ -106,7 +120,7 @@ impl SliState {
         match &mut self.test {
             Test::Ratio(member) => member.start_step(pass),
             Test::Latency(test) => test.start_step(pass),
-            Test::Other => {}
+            Test::Gauge(_) | Test::Throughput(_) => {}
         }
         if let Some(guard) = &mut self.guard {
             guard.start_step();
@@ -125,7 +139,9 @@ impl SliState {
                 self.observe_ratio(index, better, sli.fail_margin(), context)
             }
             SliKind::Latency { .. } => self.observe_latency(sli.fail_margin(), context),
-            SliKind::Events | SliKind::Gauge { .. } | SliKind::Throughput => 0,
+            SliKind::Events => self.observe_events(index, context),
+            SliKind::Gauge { .. } => self.observe_gauge(index, context),
+            SliKind::Throughput => self.observe_throughput(index, context),
         }
     }
 
@@ -241,10 +257,7 @@ impl SliState {
         if better == Better::Lower {
             self.external.observe(t, c, b);
         }
-        add(&mut self.canary, c);
-        add(&mut self.baseline, b);
-        self.last_data = Some(t);
-        self.ticks += 1;
+        self.count(t, c, b);
         self.suspects.count_baseline(b);
         let log_e = self.e().ln();
         if log_e < NO_EVIDENCE {
@@ -257,9 +270,105 @@ impl SliState {
             match &mut self.test {
                 Test::Ratio(member) => member.give_up(),
                 Test::Latency(test) => test.give_up(),
-                Test::Other => {}
+                Test::Gauge(_) | Test::Throughput(_) => {}
             }
         }
+    }
+
+    fn observe_events(&mut self, index: usize, context: &TickContext<'_>) -> u64 {
+        let Some(baseline) = &context.tick.baseline else {
+            return 0;
+        };
+        let mut refused = 0;
+        let mut of = |arm: &ArmTick| {
+            let found = arm
+                .instances
+                .iter()
+                .filter_map(|row| row.events(index))
+                .collect::<Vec<u64>>();
+            let events = found
+                .iter()
+                .fold(0_u64, |sum, events| sum.saturating_add(*events));
+            let rate = events::slots(events, found.len() as u64);
+            refused += u64::from(rate.is_none());
+            rate.filter(|rate| rate.requests > 0)
+        };
+        let (canary, baseline) = (of(&context.tick.canary), of(baseline));
+        if let (Some(c), Some(b)) = (canary, baseline) {
+            let discount = self.discounts().threshold;
+            if let Test::Ratio(member) = &mut self.test {
+                member.observe(context.tick.t, c, b, &discount);
+            }
+            self.count(context.tick.t, c, b);
+        }
+        refused
+    }
+
+    fn observe_gauge(&mut self, index: usize, context: &TickContext<'_>) -> u64 {
+        let Some(baseline) = &context.tick.baseline else {
+            return 0;
+        };
+        let mut refused = 0;
+        let mut mean = |arm: &ArmTick| {
+            let (mut sum, mut count) = (0.0, 0.0);
+            for row in &arm.instances {
+                match row.gauge(index) {
+                    Some(Some(value)) => (sum, count) = (sum + value, count + 1.0),
+                    Some(None) => refused += 1,
+                    None => {}
+                }
+            }
+            (count > 0.0).then(|| sum / count)
+        };
+        let (canary, baseline) = (mean(&context.tick.canary), mean(baseline));
+        if let (Some(c), Some(b), Test::Gauge(test)) = (canary, baseline, &mut self.test) {
+            test.observe(context.tick.t, c, b);
+            self.count(context.tick.t, Rate::default(), Rate::default());
+        }
+        refused
+    }
+
+    fn observe_throughput(&mut self, index: usize, context: &TickContext<'_>) -> u64 {
+        let tick = context.tick;
+        let Some(baseline) = &tick.baseline else {
+            return 0;
+        };
+        let of = |arm: &ArmTick| {
+            let found = arm.instances.iter().filter_map(|row| row.events(index));
+            found.reduce(u64::saturating_add)
+        };
+        let sent = [tick.canary.requests(), baseline.requests()].map(|requests| requests as f64);
+        let share = if sent[0] > 0.0 && sent[1] > 0.0 {
+            Some(sent[0] / (sent[0] + sent[1]))
+        } else {
+            tick.weight
+        };
+        let tempering = self.discounts().threshold.fail;
+        if let (Some(c), Some(b), Some(share), Test::Throughput(test)) =
+            (of(&tick.canary), of(baseline), share, &mut self.test)
+        {
+            test.observe(tick.t, c, b, share, &tempering);
+            let all = c.saturating_add(b);
+            self.count(
+                tick.t,
+                Rate {
+                    bad: c,
+                    requests: all,
+                },
+                Rate {
+                    bad: b,
+                    requests: all,
+                },
+            );
+        }
+        0
+    }
+
+    fn count(&mut self, t: u64, canary: Rate, baseline: Rate) {
+        add(&mut self.canary, canary);
+        add(&mut self.baseline, baseline);
+        self.last_data = Some(t);
+        self.ticks += 1;
     }
 
     fn observe_alone(&mut self, t: u64, rate: Rate, better: Better) {
@@ -312,7 +421,8 @@ impl SliState {
         let compared = match &self.test {
             Test::Ratio(member) => member.e(),
             Test::Latency(test) => test.e(),
-            Test::Other => 1.0,
+            Test::Gauge(test) => test.e(),
+            Test::Throughput(test) => test.e(),
         };
         match &self.guard {
             Some(guard) => 0.5 * (compared + guard.e()),
@@ -328,7 +438,7 @@ impl SliState {
         match &self.test {
             Test::Ratio(member) => member.log_pass(),
             Test::Latency(test) => test.log_pass(),
-            Test::Other => 0.0,
+            Test::Gauge(_) | Test::Throughput(_) => 0.0,
         }
     }
 
@@ -344,7 +454,7 @@ impl SliState {
         match &self.test {
             Test::Ratio(member) => member.seconds_to_pass(needed, discounts.threshold),
             Test::Latency(test) => test.seconds_to_pass(needed, &discounts),
-            Test::Other => None,
+            Test::Gauge(_) | Test::Throughput(_) => None,
         }
     }
 
@@ -356,7 +466,7 @@ impl SliState {
         match &self.test {
             Test::Ratio(member) => member.bound(),
             Test::Latency(test) => test.shown().1.bound(),
-            Test::Other => 1.0,
+            Test::Gauge(_) | Test::Throughput(_) => 1.0,
         }
     }
 }

@@ -137,6 +137,22 @@ impl InstanceTick {
         is_sound
     }
 
+    /// Events or completions of SLI number `index`.
+    pub(crate) fn events(&self, index: usize) -> Option<u64> {
+        match self.samples.get(index) {
+            Some(Sample::Events(events) | Sample::Count(events)) => Some(*events),
+            _ => None,
+        }
+    }
+
+    /// The level of SLI number `index`; `Some(None)` where it is no number that can be true.
+    pub(crate) fn gauge(&self, index: usize) -> Option<Option<f64>> {
+        match self.samples.get(index) {
+            Some(Sample::Gauge(value)) => Some(sound(*value)),
+            _ => None,
+        }
+    }
+
     /// Requests in bucket `cut` or above.
     pub(crate) fn slower_than(&self, cut: usize) -> Rate {
         let mut rate = Rate::default();

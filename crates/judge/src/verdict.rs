@@ -1,7 +1,7 @@
 //! From evidence to a verdict and the words that explain it.
 
 use crate::{
-    Assessment, Judge, SliAssessment, Verdict,
+    Assessment, Judge, Rate, SliAssessment, SliConfig, SliKind, Verdict, events,
     judge::Silence,
     sli::{SliState, Test},
     words,
@@ -29,15 +29,15 @@ fn holds_growth(judge: &Judge) -> bool {
 
 /// Every critical SLI's proof of the step holds; where none is critical, every SLI's.
 pub(crate) fn proven(judge: &Judge) -> bool {
-    let any_critical = judge.config.slis.iter().any(|sli| sli.critical);
+    let any = judge.config.slis.iter().any(SliConfig::needs_proof);
     !holds_growth(judge)
         && judge
             .slis
             .iter()
             .zip(&judge.config.slis)
             .all(|(state, sli)| {
-                (any_critical && !sli.critical)
-                    || (state.ticks > 0 && state.log_pass(judge.step.alone) >= pass_at(judge))
+                let must = if any { sli.needs_proof() } else { true };
+                !must || (state.ticks > 0 && state.log_pass(judge.step.alone) >= pass_at(judge))
             })
 }
 
@@ -92,7 +92,7 @@ fn assess_sli(judge: &Judge, index: usize) -> SliAssessment {
     let mut assessment = SliAssessment {
         name: sli.name.clone(),
         verdict,
-        critical: sli.critical,
+        critical: sli.needs_proof(),
         canary: state.canary,
         baseline,
         bound: state.bound(alone),
@@ -149,7 +149,47 @@ fn sli_reason(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
 }
 
 fn comparison(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
-    let rates = words::comparison(sli.canary, sli.baseline);
+    let kind = judge
+        .config
+        .slis
+        .iter()
+        .find(|it| it.name == sli.name)
+        .map(|it| it.kind);
+    let rates = match (&state.test, kind) {
+        (Test::Gauge(test), _) => {
+            return match test.levels() {
+                Some([canary, baseline]) => {
+                    format!(
+                        "{} against {} on average",
+                        words::significant(canary),
+                        words::significant(baseline)
+                    )
+                }
+                None => "not half a minute of readings yet".to_owned(),
+            };
+        }
+        (Test::Throughput(_), _) => {
+            let completed = words::count(sli.canary.bad);
+            let share = words::percent(sli.canary.ratio().unwrap_or(0.0));
+            return format!("{completed} completed, {share} of all");
+        }
+        (_, Some(SliKind::Events)) => {
+            let of = |rate: Rate| {
+                let hours = rate.requests as f64 / events::SLOTS as f64 / 3600.0;
+                format!(
+                    "{} in {} instance hours",
+                    words::count(rate.bad),
+                    words::significant(hours)
+                )
+            };
+            return format!(
+                "{} against {}",
+                of(sli.canary),
+                of(sli.baseline.unwrap_or_default())
+            );
+        }
+        _ => words::comparison(sli.canary, sli.baseline),
+    };
     let Test::Latency(test) = &state.test else {
         return rates;
     };

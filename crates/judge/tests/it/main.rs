@@ -4,5 +4,6 @@
 mod traffic;
 
 mod golden;
+mod kinds;
 mod recordings;
 mod verdicts;
