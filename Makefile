@@ -22,9 +22,10 @@ e2e: ## only the end-to-end tests
 	$(CARGO) build -p checkout
 	$(CARGO) test -p airboss-cli --test e2e -- --test-threads 2
 
-bench: ## measure; writes docs/benchmarks.md
-	@scripts/need.sh --rust gcc haproxy wrk
-	$(CARGO) bench --workspace
+bench: ## measure the product and write docs/benchmarks.md (about 30 minutes; ONLY="weight store" for some)
+	@scripts/need.sh --rust gcc haproxy nginx wrk
+	$(CARGO) build --release --quiet -p airboss-cli -p xtask
+	@$(CARGO) xtask bench $(ONLY)
 
 lint: ## formatting, clippy, arrows, and the dependencies' licences where cargo-deny is there
 	@scripts/need.sh --rust gcc

@@ -1,6 +1,7 @@
 //! `cargo xtask TASK`: what the repository does with itself.
 
 mod arrows;
+mod bench;
 mod demo;
 
 use std::io::{Write as _, stderr, stdout};
@@ -15,13 +16,18 @@ usage: cargo xtask TASK
 
   arrows    check that crates depend downward only, and that pure ones are pure
   demo      play the product against live processes (see `make demo`)
+  bench     measure it against live processes and write docs/benchmarks.md (see `make bench`)
+  app       the service that `bench` measures with
   pack      lay versions of examples/checkout out in target/demo, to ship by hand";
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
     let done = match task.as_deref() {
         Some("arrows") => arrows::check(&root()),
         Some("demo") => demo::run(&root()),
+        Some("bench") => bench::run(&root(), &arguments),
+        Some("app") => bench::app::run(&arguments),
         Some("pack") => pack(),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
