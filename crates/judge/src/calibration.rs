@@ -414,7 +414,7 @@ impl Split {
             };
             let phi = dispersion
                 .and_then(|index| history.dispersions.get(index))
-                .map_or(1.0, Dispersion::phi);
+                .map_or(1.0, Dispersion::phi_of_history);
             Discount {
                 fail: sums.tempering(caution),
                 pass_eta: 1.0 / phi,

@@ -11,7 +11,7 @@ use crate::Rate;
 
 /// Block lengths in seconds over which clumps are looked for.
 pub const BLOCKS: [u64; 3] = [1, 10, 60];
-/// Pseudo-variance at [`GUESS`]: a handful of bad requests does not make a dispersion ...
+/// Pseudo-variance at the guess: a handful of bad requests does not make a dispersion ...
 const PRIOR: f64 = 5.0;
 /// ... and neither do a few blocks, whatever they hold.
 const PRIOR_BLOCKS: f64 = 10.0;
@@ -41,12 +41,13 @@ impl Block {
     }
 }
 
-/// `phi` is guessed to be this before anything is known.
+/// For a step's proof `phi` is guessed to be this before anything is known.
 const GUESS: f64 = 2.0;
 
 /// Standard errors above 1 that are taken for chance: the largest of three noisy numbers would
 /// otherwise always slow healthy releases.
-const NOISE: f64 = 1.5;
+const LIVE_NOISE: f64 = 1.5;
+const HISTORY_NOISE: f64 = 2.5;
 
 /// Running estimate of `phi`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -75,15 +76,32 @@ impl Dispersion {
         }
     }
 
-    /// 1 for independent requests, more for clumps; never below 1.
-    pub fn phi(&self) -> f64 {
+    /// 1 for independent requests, more for clumps; never below 1. `guess` is what it is taken to be
+    /// before anything is known, `noise` how many standard errors above 1 are taken for chance.
+    fn estimate(&self, guess: f64, noise: f64) -> f64 {
         let phi = |block: &Block| {
             let count = block.count as f64;
             let blocks = PRIOR_BLOCKS * block.variance / count.max(1.0);
-            let phi = (block.squares + GUESS * PRIOR + blocks) / (block.variance + PRIOR + blocks);
-            let noise = NOISE * (2.0 / (count + PRIOR_BLOCKS)).sqrt();
-            if phi <= 1.0 + noise { 1.0 } else { phi }
+            let phi = (block.squares + guess * PRIOR + blocks) / (block.variance + PRIOR + blocks);
+            let error = (2.0 / (count + PRIOR_BLOCKS)).sqrt();
+            if phi <= 1.0 + noise * error { 1.0 } else { phi }
         };
         self.blocks.iter().map(phi).fold(1.0, f64::max)
+    }
+
+    /// For evidence against the release, whose ticks are capped besides: nothing is assumed.
+    pub fn phi(&self) -> f64 {
+        self.estimate(1.0, LIVE_NOISE)
+    }
+
+    /// For a step's proof, which a first quiet minute must not give away: clumps are assumed until
+    /// the counts say otherwise.
+    pub fn phi_for_proof(&self) -> f64 {
+        self.estimate(GUESS, LIVE_NOISE)
+    }
+
+    /// For a calibration from a history that is long enough.
+    pub fn phi_of_history(&self) -> f64 {
+        self.estimate(1.0, HISTORY_NOISE)
     }
 }

@@ -411,7 +411,7 @@ impl SliState {
         let eta = 1.0 / self.dispersion.phi();
         LatencyDiscounts::all(Discount {
             fail: Tempering::flat(eta, Some(UNCALIBRATED_CAP)),
-            pass_eta: eta,
+            pass_eta: 1.0 / self.dispersion.phi_for_proof(),
         })
     }
 
