@@ -313,7 +313,7 @@ pub struct Canary {
     /// says that the policy decided.
     #[serde(default)]
     pub then: Then,
-    /// The share of stable's requests to copy to the canary while it has no traffic of its own.
+    /// The share of stable's requests that is also copied to the canary while both serve; the answers to copies are thrown away.
     #[serde(default, skip_serializing_if = "weight_is_zero")]
     pub mirror: Weight,
     /// How long the new version is watched at 100 % before the old one is drained.
