@@ -263,6 +263,21 @@ impl LatencyTest {
         }
     }
 
+    /// The histogram test's evidence; 1 is none.
+    pub fn histogram_e(&self) -> f64 {
+        self.histogram.e()
+    }
+
+    /// The comparisons above stable's p50, p90, p99 and p99.9.
+    pub fn exceedances(&self) -> &[RatioMember] {
+        &self.exceedances
+    }
+
+    /// The comparison above the declared threshold.
+    pub fn threshold(&self) -> Option<&RatioMember> {
+        self.threshold.as_ref().map(|(_, member)| member)
+    }
+
     /// Gives up the evidence against the release so far.
     pub fn give_up(&mut self) {
         self.histogram.give_up();

@@ -133,6 +133,11 @@ impl RatioMember {
         self.level = Level::new(None, Some(ratio));
     }
 
+    /// The margin beyond which the release fails.
+    pub fn fail_margin(&self) -> Margin {
+        self.fail_margin
+    }
+
     /// Gives up the evidence against the release so far.
     pub fn give_up(&mut self) {
         self.fail.give_up();

@@ -4,6 +4,7 @@
 mod traffic;
 
 mod golden;
+mod guarantee;
 mod kinds;
 mod recordings;
 mod verdicts;

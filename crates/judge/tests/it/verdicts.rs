@@ -232,3 +232,20 @@ fn conversions_that_drop_fail_and_conversions_that_rise_do_not() {
         judge.assess().reason
     );
 }
+
+#[test]
+fn the_explanation_adds_up_to_the_evidence() {
+    let mut judge = Judge::new(Config::errors_and_latency(vec![10.0, 100.0])).unwrap();
+    let mut random = Random::new(9);
+    for t in 0..60 {
+        judge.observe(&drawn(&mut random, t, 0.1, 0.01, 0.001));
+    }
+    let explanation = judge.explain();
+    let sum: f64 = explanation.slis.iter().map(|sli| sli.weight * sli.e).sum();
+    assert!((sum - explanation.e).abs() <= 1e-9 * sum);
+    assert_eq!(explanation.slis[1].members.len(), 5);
+    assert!(
+        explanation.to_string().contains("within the margin up to"),
+        "{explanation}"
+    );
+}
