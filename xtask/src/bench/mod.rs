@@ -33,11 +33,16 @@ struct Section {
     measure: fn(&Ground<'_>) -> anyhow::Result<String>,
 }
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     Section {
         name: "rollback",
-        title: "From a fault to 0 %",
-        measure: rollback::measure,
+        title: "From a fault to 0 %: a service that Airboss knows",
+        measure: rollback::of_a_known_service,
+    },
+    Section {
+        name: "rollback-new",
+        title: "From a fault to 0 %: a service seen for the first time",
+        measure: rollback::of_a_new_service,
     },
     Section {
         name: "weight",

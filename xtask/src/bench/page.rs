@@ -47,9 +47,9 @@ fn empty() -> String {
 # Figures
 
 What was measured, on which machine, beside what is promised. `make bench` measures everything
-again and writes this page; `cargo xtask bench NAME…` measures single sections (`rollback`, `weight`,
-`lossless`, `splitter`, `footprint`, `store`) after a `cargo build --release`; `--quick` tries them
-with few runs and writes nothing. Everything runs on one machine: product, service and load share
+again and writes this page; `cargo xtask bench NAME…` measures single sections (`rollback`, `rollback-new`,
+`weight`, `lossless`, `splitter`, `footprint`, `store`) after a `cargo build --release`; `--quick` tries
+them with few runs and writes nothing. Everything runs on one machine: product, service and load share
 its cores, and each section says how busy it was. The judge's own figures are in
 [judge.md](judge.md).
 

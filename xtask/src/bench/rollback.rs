@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::load::Load;
-use super::page::{Figures, Table};
+use super::page::{self, Figures, Table};
 use super::stage::{Shape, Stage};
 use super::{Ground, ms_between, now, say};
 
@@ -18,6 +18,9 @@ const FAULTY: &str = "2000";
 /// How long the canary is healthy at 10 % before its fault. A run's fraction of a second is added,
 /// so that faults begin anywhere between two reports.
 const HEALTHY_FOR: Duration = Duration::from_secs(5);
+/// Traffic of the first version alone, from which the judge learns how the service's errors come;
+/// it takes a quarter of an hour at the least.
+const HISTORY: Duration = Duration::from_secs(16 * 60);
 /// A fault that is not answered within this is no rollback.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -30,7 +33,24 @@ struct Run {
     failed: u64,
 }
 
-pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
+/// After a quarter of an hour of traffic.
+pub fn of_a_known_service(ground: &Ground<'_>) -> anyhow::Result<String> {
+    measure(
+        ground,
+        if ground.quick {
+            Duration::ZERO
+        } else {
+            HISTORY
+        },
+    )
+}
+
+/// With no traffic before the first canary but that of the runs themselves.
+pub fn of_a_new_service(ground: &Ground<'_>) -> anyhow::Result<String> {
+    measure(ground, Duration::ZERO)
+}
+
+fn measure(ground: &Ground<'_>, history: Duration) -> anyhow::Result<String> {
     let runs = ground.runs(50, 3);
     let mut stage = Stage::set(
         &ground.airboss,
@@ -44,6 +64,11 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
     fs::write(stage.faults.join("0.1.0"), HEALTHY)?;
     stage.first()?;
     let load = Load::start(stage.listen, RATE, 32)?;
+    if !history.is_zero() {
+        say(&format!("traffic for {history:?}, before the first canary"));
+        std::thread::sleep(history);
+    }
+    let busy = page::load_average();
     let (mut done, mut early) = (Vec::new(), Vec::new());
     // A canary taken back before its fault is a false alarm: it is told, and the run is repeated.
     for number in 1..=runs * 2 {
@@ -116,9 +141,17 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
             early.join("; ")
         )
     };
+    let known = if history.is_zero() {
+        String::new()
+    } else {
+        format!(
+            "The first version had {} minutes of this traffic to itself before; load average then: {busy}. ",
+            history.as_secs() / 60
+        )
+    };
     Ok(format!(
         "{}\n\
-         One `airboss up` for all runs; {rate:.0} requests a second (asked for: {RATE}), evenly spaced, open loop, \
+         {known}One `airboss up` for all runs; {rate:.0} requests a second (asked for: {RATE}), evenly spaced, open loop, \
          10 % of them on the canary. Both versions fail 0.1 % of their requests; after {} to {} s at 10 % the \
          canary's share of errors is set to 20 %, and that instant is the onset. SLOs: availability 99.9 %, \
          99 % under 250 ms; nothing else is tuned. The confirmation is the event `returned_to_stable`, whose time \
