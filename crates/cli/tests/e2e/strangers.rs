@@ -39,7 +39,7 @@ async fn nginx_with_a_wrong_upstream_is_taken_back_under_the_load_of_wrk() {
     let (good, bad) = (examples().join("good"), examples().join("bad"));
     house.ship_folder(&good, "1", &["--watch"]).await.ended(0);
     let (status, page) = http::get(house.listen, "/buy").await.unwrap();
-    assert!(status == 200 && page.contains("Server: nginx"), "{page}");
+    assert!(status == 200 && page.contains("server: nginx"), "{page}");
 
     let load = wrk(house.listen).await;
     house

@@ -49,11 +49,16 @@ async fn a_killed_controller_stops_no_request_and_resumes_the_rollout_with_its_t
                 && status.code == Some(0)
         })
         .await;
-    let after = observing(&house).await;
+    // The record is read at once; the agent's report comes a moment later.
+    let after = house
+        .until_lane("the same processes are known", |lane| {
+            pids(lane) == pids(&before)
+        })
+        .await;
     for field in ["id", "started_at", "phase_since", "steps"] {
         assert_eq!(before["rollout"][field], after["rollout"][field], "{field}");
     }
-    assert_eq!(pids(&before), pids(&after));
+    assert_eq!(after["rollout"]["phase"], "observing");
     let record = load.stop().await;
     let ours: Vec<String> = record
         .not_the_services()
