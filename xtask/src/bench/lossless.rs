@@ -17,6 +17,8 @@ const ASKED: u32 = 2_050;
 const CONNECTIONS: u32 = 64;
 /// Steps of a rollout.
 const STEPS: u64 = 10;
+/// How long a confirmed step is left alone, so that some hundred requests meet each weight.
+const STEP: Duration = Duration::from_millis(100);
 /// A change that does not come within this is an error.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -90,6 +92,7 @@ fn walk(
     for step in 0..STEPS {
         stage.wait(&rollout, &["step_confirmed"], WITHIN)?;
         done.changes += 1;
+        std::thread::sleep(STEP);
         if abort_at == Some(step + 1) {
             stage.act(&rollout, "abort")?;
             stage.wait(&rollout, &["returned_to_stable"], WITHIN)?;
@@ -121,8 +124,7 @@ fn report(tally: &Tally, seconds: f64, done: &Done) -> String {
          | promotions | 100 | {} | {} |\n\
          | rollbacks | 20 | {} | {} ({} aborted at 50 %, {} after they were shipped) |\n\
          | latency, from when a request was due to its whole answer | | | median {} ms, p99 {} ms, worst {} ms |\n\n\
-         Two instances; each step is promoted as soon as it is confirmed, so that instances start, shift and drain \
-         without a pause; {CONNECTIONS} kept connections, evenly spaced departures, open loop. Failed because of Airboss is: \
+         Two instances; each step is promoted {} ms after it is confirmed, versions follow one another without a pause; {CONNECTIONS} kept connections, evenly spaced departures, open loop. Failed because of Airboss is: \
          a connection refused or broken, no answer within 10 s, or any answer that does not carry the service's own \
          header. An instance is ended without grace as soon as Airboss tells it to, so a request that still reaches it is \
          lost and counts. Errors that instances gave themselves: {own}.",
@@ -143,6 +145,7 @@ fn report(tally: &Tally, seconds: f64, done: &Done) -> String {
         number(latency.median()),
         number(latency.quantile(0.99)),
         number(latency.worst()),
+        STEP.as_millis(),
     );
     if !tally.described.is_empty() {
         text += "\n\nThe first that were lost:\n\n";
