@@ -86,6 +86,12 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
         status = serve.ended() => bail!("{}", serve.obituary(status)),
         () = stop.told() => return stop_parts(&mut agent, &mut serve).await,
     };
+    if let (Some(address), [_, listen, ..]) =
+        (url.strip_prefix("http://"), serve.args.as_mut_slice())
+    {
+        // Port 0 became a port: after its death the server must come back where the agent looks.
+        *listen = address.into();
+    }
     agent.args(["--controller", &url]);
     agent.start()?;
     banner(&url, &folder, began.elapsed());
