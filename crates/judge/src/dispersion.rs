@@ -41,8 +41,8 @@ impl Block {
     }
 }
 
-/// For a step's proof `phi` is guessed to be this before anything is known.
-const GUESS: f64 = 2.0;
+/// For a step's proof and for small effects `phi` is guessed to be this before anything is known.
+const GUESS: f64 = 3.0;
 
 /// Standard errors above 1 that are taken for chance: the largest of three noisy numbers would
 /// otherwise always slow healthy releases.
@@ -89,13 +89,13 @@ impl Dispersion {
         self.blocks.iter().map(phi).fold(1.0, f64::max)
     }
 
-    /// For evidence against the release, whose ticks are capped besides: nothing is assumed.
+    /// For evidence of large effects, whose ticks are capped besides: nothing is assumed.
     pub fn phi(&self) -> f64 {
         self.estimate(1.0, LIVE_NOISE)
     }
 
-    /// For a step's proof, which a first quiet minute must not give away: clumps are assumed until
-    /// the counts say otherwise.
+    /// For a step's proof, which a first quiet minute must not give away, and for evidence of small
+    /// effects, which a few clumps resemble: clumps are assumed until the counts say otherwise.
     pub fn phi_for_proof(&self) -> f64 {
         self.estimate(GUESS, LIVE_NOISE)
     }

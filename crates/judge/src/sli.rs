@@ -30,6 +30,9 @@ const RARE: f64 = 1e-7;
 /// Log-evidence below which nobody is suspected.
 const NO_EVIDENCE: f64 = 0.7;
 
+/// The first so many of the ratio test's effects, up to nine times the odds.
+const SMALL_EFFECTS: usize = 5;
+
 /// What every SLI needs of a tick.
 pub(crate) struct TickContext<'a> {
     pub(crate) tick: &'a Tick,
@@ -408,11 +411,19 @@ impl SliState {
         if let Some(calibrated) = &self.discounts {
             return calibrated.clone();
         }
-        let eta = 1.0 / self.dispersion.phi();
-        LatencyDiscounts::all(Discount {
-            fail: Tempering::flat(eta, Some(UNCALIBRATED_CAP)),
-            pass_eta: 1.0 / self.dispersion.phi_for_proof(),
-        })
+        let (phi, cautious) = (self.dispersion.phi(), self.dispersion.phi_for_proof());
+        let histogram = Tempering::flat(1.0 / phi, Some(UNCALIBRATED_CAP));
+        let mut fail = histogram;
+        // A few clumps look like a small effect for a while, never like a large one.
+        fail.etas[..SMALL_EFFECTS].fill(1.0 / cautious);
+        let discount = Discount {
+            fail,
+            pass_eta: 1.0 / cautious,
+        };
+        LatencyDiscounts {
+            histogram,
+            ..LatencyDiscounts::all(discount)
+        }
     }
 
     /// Evidence against the release; 1 is none. With a baseline and without one are two tests of

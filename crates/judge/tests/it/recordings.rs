@@ -247,3 +247,17 @@ fn an_output_line_has_the_documented_fields() {
     );
     assert!(line["reason"].as_str().unwrap().contains("limit 100 : 1"));
 }
+
+#[test]
+fn the_last_second_there_is_does_no_harm() {
+    let mut lines = recording(13, 60, 0.002, 0.002, 1.0);
+    for arm in ["canary", "baseline"] {
+        lines.push(format!(
+            r#"{{"t":{},"arm":"{arm}","instance":"x","requests":10,"bad":0,"latency":[[0,10]]}}"#,
+            u64::MAX
+        ));
+    }
+    let output = judge_lines(lines, None, None).unwrap();
+    assert_ne!(last(&output).verdict, Verdict::Fail);
+    assert_eq!(last(&output).t, u64::MAX);
+}
