@@ -199,6 +199,14 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<EvidenceRow>>;
 
+    // ---- notes: what a controller has learnt, nice to have --------------------------------
+
+    /// Keeps a note in the place of an older one of the same lane and topic. One that is older
+    /// than the one kept is dropped.
+    async fn put_note(&self, note: &NoteRow) -> Result<()>;
+    /// The note of a lane on a topic.
+    async fn note(&self, lane: &LaneId, topic: &str) -> Result<Option<NoteRow>>;
+
     // ---- reading -------------------------------------------------------------------------
 
     /// One rollout.

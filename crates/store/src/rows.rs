@@ -208,6 +208,19 @@ pub struct EvidenceRow {
     pub snapshot: Option<serde_json::Value>,
 }
 
+/// What a controller has learnt about a lane. Losing it loses no decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NoteRow {
+    /// The lane.
+    pub lane: LaneId,
+    /// What it is about.
+    pub topic: String,
+    /// What was learnt.
+    pub body: serde_json::Value,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A rollout as readers see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RolloutRow {

@@ -7,11 +7,18 @@ use super::fault::{Fault, Place};
 use crate::StoreError;
 
 /// Every step, in order: its number, its name, its SQL. A step that was shipped never changes.
-const STEPS: &[(i64, &str, &str)] = &[(
-    1,
-    "start",
-    include_str!("../../migrations/sqlite/0001_start.sql"),
-)];
+const STEPS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "start",
+        include_str!("../../migrations/sqlite/0001_start.sql"),
+    ),
+    (
+        2,
+        "notes",
+        include_str!("../../migrations/sqlite/0002_notes.sql"),
+    ),
+];
 
 const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS schema_steps (
     number INTEGER NOT NULL PRIMARY KEY,

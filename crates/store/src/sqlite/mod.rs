@@ -16,6 +16,7 @@ mod fault;
 mod inbox;
 mod lanes;
 mod migrate;
+mod notes;
 mod open;
 mod releases;
 mod rollouts;
@@ -33,8 +34,8 @@ use sqlx::SqlitePool;
 
 use crate::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NewInboxEntry, ReleaseRow, Result, RolloutFilter, RolloutRow, ServiceRow,
-    Store,
+    InputRow, LaneRow, NewInboxEntry, NoteRow, ReleaseRow, Result, RolloutFilter, RolloutRow,
+    ServiceRow, Store,
 };
 use codec::limit;
 use fault::{Fault, Place};
@@ -246,6 +247,14 @@ impl Store for SqliteStore {
             limit(count, 500, MOST),
         );
         self.read("the reading of measurements", query).await
+    }
+
+    async fn put_note(&self, note: &NoteRow) -> Result<()> {
+        self.writer.run(notes::Put::new(note)).await
+    }
+    async fn note(&self, lane: &LaneId, topic: &str) -> Result<Option<NoteRow>> {
+        let query = notes::get(&self.readers, lane.as_str(), topic);
+        self.read("the reading of a note", query).await
     }
 
     async fn rollout(&self, id: &RolloutId) -> Result<Option<RolloutRow>> {

@@ -62,7 +62,8 @@ macro_rules! suite {
                 evidence_continues_behind_the_newest_snapshot
                 the_same_evidence_again_changes_nothing
                 other_evidence_under_a_recorded_tick_is_refused_whole
-                numbers_come_back_bit_for_bit;
+                numbers_come_back_bit_for_bit
+                a_newer_note_replaces_an_older_one_of_its_topic;
         }
     };
     (@expand $make:path; $($room:ident: $($promise:ident)*;)*) => {

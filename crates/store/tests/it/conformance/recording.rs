@@ -1,9 +1,9 @@
 //! Effects and evidence.
 
-use airboss_store::{Store, StoreError};
+use airboss_store::{NoteRow, Store, StoreError};
 use serde_json::json;
 
-use crate::make::{claimed, commit, evidence, lane, rollout_id};
+use crate::make::{at, claimed, commit, evidence, lane, rollout_id};
 
 pub async fn a_finished_effect_is_not_pending(store: &dyn Store) {
     let id = lane("a/production");
@@ -102,4 +102,23 @@ pub async fn numbers_come_back_bit_for_bit(store: &dyn Store) {
         .unwrap();
     let kept = store.evidence(&row.rollout, 0, 1).await.unwrap();
     assert_eq!(kept, [row]);
+}
+
+pub async fn a_newer_note_replaces_an_older_one_of_its_topic(store: &dyn Store) {
+    let note = |topic: &str, body: u32, second: i64| NoteRow {
+        lane: lane("a/production"),
+        topic: topic.to_owned(),
+        body: json!(body),
+        at: at(second),
+    };
+    let kept = |topic: &'static str| async move {
+        store.note(&lane("a/production"), topic).await.unwrap()
+    };
+    assert_eq!(kept("history").await, None);
+    store.put_note(&note("history", 1, 1)).await.unwrap();
+    store.put_note(&note("budgets", 2, 1)).await.unwrap();
+    store.put_note(&note("history", 4, 3)).await.unwrap();
+    store.put_note(&note("history", 3, 2)).await.unwrap();
+    assert_eq!(kept("history").await, Some(note("history", 4, 3)));
+    assert_eq!(kept("budgets").await, Some(note("budgets", 2, 1)));
 }
