@@ -131,9 +131,15 @@ impl Hub {
         link(&mut self.inner(), lane).observed.subscribe()
     }
 
-    /// Takes the requests that were counted since this was called last.
+    /// Takes the requests that were counted since this was called last. While no report came
+    /// in, counts stay where they are and are taken with the next one.
     pub fn take_traffic(&self, lane: &LaneId) -> LaneTraffic {
-        std::mem::take(&mut link(&mut self.inner(), lane).traffic)
+        let mut inner = self.inner();
+        let traffic = &mut link(&mut inner, lane).traffic;
+        if traffic.reports == 0 {
+            return LaneTraffic::default();
+        }
+        std::mem::take(traffic)
     }
 
     /// Notes that a lane's owner is alive and its store answers: the condition for a renewal of

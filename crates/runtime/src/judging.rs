@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use airboss_engine::{Lane, Phase, Rollout};
-use airboss_judge::{Assessment, Judge, Silence, Tick};
+use airboss_judge::{Assessment, Calibration, Config, Judge, Silence, Tick};
 use airboss_model::time::since;
-use airboss_model::traffic::Counts;
+use airboss_model::traffic::{Counts, Weight};
 use airboss_model::{ArmId, RolloutId, Timestamp};
 use airboss_store::{EvidenceRow, Store, StoreError};
-use airboss_telemetry::Gauge;
+use airboss_telemetry::{Gauge, Judged};
 use serde::{Deserialize, Serialize};
 
 use crate::hub::LaneTraffic;
@@ -17,9 +18,16 @@ use crate::hub::LaneTraffic;
 /// How often the judge's state is kept, in ticks: what a restart has to replay at the most.
 const SNAPSHOT_EVERY: u64 = 30;
 
+/// How long the agent may be late with a report before the judge is told that it is silent. On a
+/// loaded host a report comes a second late now and then; its counts are judged when it comes.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
+
 /// What happened to the judge in one second, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Evidence {
+    /// What the judge knew of the service when it began; in the first second only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history: Option<Calibration>,
     /// A step began before this second's measurements were taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     step: Option<Began>,
@@ -44,6 +52,8 @@ struct Began {
 struct Snapshot {
     judge: Judge,
     step: Option<usize>,
+    #[serde(default)]
+    began: Option<Began>,
 }
 
 /// The judge of the rollout in progress.
@@ -53,34 +63,39 @@ pub struct Judging {
     gauge: Gauge,
     judge: Judge,
     step: Option<usize>,
+    began: Option<Began>,
     ticks: u64,
     last_t: Option<u64>,
+    heard: Option<Timestamp>,
     assessment: Option<Arc<Assessment>>,
+    /// What the judge is to know and has not recorded yet.
+    history: Option<Calibration>,
+    judged: Option<Judged>,
 }
 
 impl Judging {
     /// The judge of a rollout: a new one, or the one that was at work before a restart, brought
-    /// to where it was from its record.
-    pub async fn resume(rollout: &Rollout, store: &dyn Store) -> Result<Self, StoreError> {
+    /// to where it was from its record. A new one knows `history`.
+    pub async fn resume(
+        rollout: &Rollout,
+        store: &dyn Store,
+        history: Option<Calibration>,
+    ) -> Result<Self, StoreError> {
         let gauge = Gauge::new(&rollout.request.service);
-        let fresh = match Judge::new(gauge.config().clone()) {
-            Ok(judge) => judge,
-            // The manifest was validated; should a config slip through, errors are still judged.
-            Err(error) => {
-                tracing::error!(rollout = %rollout.id(), %error, "the manifest's SLOs cannot be judged; judging server errors only");
-                Judge::new(airboss_judge::Config::errors_and_latency(Vec::new()))
-                    .map_err(|error| broken(error.to_string()))?
-            }
-        };
+        let fresh = judge(rollout.id(), gauge.config(), None)?;
         let mut judging = Self {
             rollout: rollout.id().clone(),
             started: rollout.started_at,
             gauge,
             judge: fresh,
             step: None,
+            began: None,
             ticks: 0,
             last_t: None,
+            heard: None,
             assessment: None,
+            history: None,
+            judged: None,
         };
         let (snapshot, rows) = store.evidence_since_snapshot(rollout.id()).await?;
         if let Some(row) = snapshot
@@ -90,6 +105,7 @@ impl Judging {
                 Ok(kept) => {
                     judging.judge = kept.judge;
                     judging.step = kept.step;
+                    judging.began = kept.began;
                     judging.ticks = row.tick + 1;
                     judging.last_t = Some(judging.second(row.at));
                 }
@@ -100,11 +116,21 @@ impl Judging {
         }
         for row in rows {
             if let Ok(evidence) = serde_json::from_value::<Evidence>(row.body) {
+                if let Some(history) = &evidence.history {
+                    judging.judge = judge(&judging.rollout, judging.gauge.config(), Some(history))?;
+                }
+                judging.began = evidence.step.or(judging.began);
                 judging.assessment = Some(Arc::new(take(&mut judging.judge, &evidence)));
                 judging.step = evidence.step.map(|began| began.step).or(judging.step);
             }
             judging.ticks = row.tick + 1;
             judging.last_t = Some(judging.second(row.at));
+        }
+        if judging.ticks == 0
+            && let Some(history) = history
+        {
+            judging.judge = judge(&judging.rollout, judging.gauge.config(), Some(&history))?;
+            judging.history = Some(history);
         }
         Ok(judging)
     }
@@ -117,6 +143,11 @@ impl Judging {
     /// What the judge said last.
     pub fn assessment(&self) -> Option<&Arc<Assessment>> {
         self.assessment.as_ref()
+    }
+
+    /// What the judge took the last second for; None where it was not judged.
+    pub fn judged(&self) -> Option<Judged> {
+        self.judged
     }
 
     fn second(&self, at: Timestamp) -> u64 {
@@ -135,9 +166,16 @@ impl Judging {
         let Some(rollout) = lane.active.as_ref().filter(|rollout| rollout.exposed) else {
             return Ok(None);
         };
+        self.judged = None;
         let Some(step) = rollout.phase.step() else {
             return Ok(None);
         };
+        let heard = *self.heard.get_or_insert(now);
+        if traffic.reports > 0 {
+            self.heard = Some(now);
+        } else if since(heard, now) < SILENT_AFTER {
+            return Ok(None);
+        }
         // A timer that comes a little early still ends a second of its own.
         let t = self.last_t.map_or(0, |last| last + 1).max(self.second(now));
         let observing = matches!(rollout.phase, Phase::Observing { .. });
@@ -150,7 +188,23 @@ impl Judging {
                 .get(step + 1)
                 .map(|next| next.weight.ratio()),
         });
-        let evidence = self.evidence(lane, rollout, began, traffic, t);
+        let (weight, alone) = split(lane);
+        let measured = (traffic.reports > 0).then(|| {
+            let (canary, baseline) = arms(lane, rollout, traffic);
+            self.gauge
+                .tick(t, weight, Some(&canary), Some(&baseline), alone)
+        });
+        let evidence = Evidence {
+            history: self.history.clone(),
+            step: began,
+            silence: measured.is_none().then(|| {
+                (
+                    t,
+                    Silence::SourceDown("the agent did not report".to_owned()),
+                )
+            }),
+            tick: measured,
+        };
         let mut judge = self.judge.clone();
         let assessment = Arc::new(take(&mut judge, &evidence));
         let judged = began.map(|began| began.step).or(self.step);
@@ -160,6 +214,7 @@ impl Judging {
                 serde_json::to_value(Snapshot {
                     judge: judge.clone(),
                     step: judged,
+                    began: began.or(self.began),
                 })
             })
             .transpose()
@@ -174,6 +229,14 @@ impl Judging {
         store.append_evidence(&[row]).await?;
         self.judge = judge;
         self.step = judged;
+        self.began = began.or(self.began);
+        self.history = None;
+        self.judged = evidence.tick.is_some().then_some(Judged {
+            t,
+            weight,
+            alone,
+            step: self.began.map(|began| (began.weight, began.next)),
+        });
         self.ticks += 1;
         self.last_t = Some(t);
         self.assessment = Some(Arc::clone(&assessment));
@@ -187,61 +250,49 @@ impl Judging {
             assessment,
         )))
     }
+}
 
-    fn evidence(
-        &self,
-        lane: &Lane,
-        rollout: &Rollout,
-        step: Option<Began>,
-        traffic: &LaneTraffic,
-        t: u64,
-    ) -> Evidence {
-        if traffic.reports == 0 {
-            return Evidence {
-                step,
-                tick: None,
-                silence: Some((
-                    t,
-                    Silence::SourceDown("the agent did not report".to_owned()),
-                )),
-            };
-        }
-        let weight = lane
-            .seen_traffic()
-            .map_or(airboss_model::traffic::Weight::ZERO, |seen| {
-                seen.canary_weight
-            });
-        let alone = lane.stable.is_none() || weight == airboss_model::traffic::Weight::FULL;
-        let arm = |arm: &ArmId| -> Option<&BTreeMap<String, Counts>> { traffic.arms.get(arm) };
-        let canary = arm(rollout.id());
-        let baseline = lane.stable.as_ref().and_then(|stable| arm(&stable.arm));
-        let requests = |arm: Option<&BTreeMap<String, Counts>>| {
-            arm.map_or(0, |arm| {
-                arm.values().map(|counts| counts.requests).sum::<u64>()
-            })
-        };
-        if requests(canary) + requests(baseline) == 0 {
-            return Evidence {
-                step,
-                tick: None,
-                silence: Some((t, Silence::NoData)),
-            };
-        }
-        // The splitter reported: an arm without requests had none, which is not silence.
-        let idle = BTreeMap::from([("-".to_owned(), Counts::default())]);
-        let tick = self.gauge.tick(
-            t,
-            weight,
-            canary.or(Some(&idle)),
-            baseline.or(Some(&idle)),
-            alone,
-        );
-        Evidence {
-            step,
-            tick: Some(tick),
-            silence: None,
+/// A new judge. One that knows nothing where the history does not fit.
+fn judge(
+    rollout: &RolloutId,
+    config: &Config,
+    history: Option<&Calibration>,
+) -> Result<Judge, StoreError> {
+    let known = history.cloned().unwrap_or_default();
+    match Judge::with_history(config.clone(), &known) {
+        Ok(judge) => Ok(judge),
+        // The manifest was validated; should a config slip through, errors are still judged.
+        Err(error) => {
+            tracing::error!(%rollout, %error, "the manifest's SLOs cannot be judged; judging server errors only");
+            Judge::new(Config::errors_and_latency(Vec::new()))
+                .map_err(|error| broken(error.to_string()))
         }
     }
+}
+
+/// The canary's share that the data plane works by, and whether there is no baseline beside it.
+fn split(lane: &Lane) -> (Weight, bool) {
+    let weight = lane
+        .seen_traffic()
+        .map_or(Weight::ZERO, |seen| seen.canary_weight);
+    (weight, lane.stable.is_none() || weight == Weight::FULL)
+}
+
+/// What canary and stable did in a second, by instance. The splitter reported: an arm without
+/// requests had none, which is not silence.
+pub fn arms(
+    lane: &Lane,
+    rollout: &Rollout,
+    traffic: &LaneTraffic,
+) -> (BTreeMap<String, Counts>, BTreeMap<String, Counts>) {
+    let idle = || BTreeMap::from([("-".to_owned(), Counts::default())]);
+    let arm = |arm: Option<&ArmId>| {
+        arm.and_then(|arm| traffic.arms.get(arm))
+            .cloned()
+            .unwrap_or_else(idle)
+    };
+    let stable = lane.stable.as_ref().map(|stable| &stable.arm);
+    (arm(Some(rollout.id())), arm(stable))
 }
 
 /// What one recorded second does to a judge. The same record always does the same.
@@ -266,5 +317,130 @@ fn broken(detail: String) -> StoreError {
     StoreError::Unavailable {
         what: "keep the judge's state",
         source: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make::{Home, at, availability, home, on_trial, service, traffic};
+    use airboss_judge::Verdict;
+    use airboss_judge::calibration::SliCalibration;
+
+    async fn resume(lane: &Lane, home: &Home, history: Option<Calibration>) -> Judging {
+        let rollout = lane.active.as_ref().unwrap();
+        Judging::resume(rollout, &*home.store, history)
+            .await
+            .unwrap()
+    }
+
+    async fn observe(
+        judging: &mut Judging,
+        lane: &Lane,
+        traffic: &LaneTraffic,
+        second: u64,
+        home: &Home,
+    ) -> Option<Arc<Assessment>> {
+        let said = judging
+            .observe(lane, traffic, at(second), &*home.store)
+            .await;
+        said.unwrap().map(|(_, assessment)| assessment)
+    }
+
+    #[tokio::test]
+    async fn a_late_report_is_waited_for_and_a_silent_agent_is_told_of() {
+        let home = home().await;
+        let lane = on_trial(&service(availability()));
+        let mut judging = resume(&lane, &home, None).await;
+        let (silent, heard) = (LaneTraffic::default(), traffic(0, Some(0)));
+        observe(&mut judging, &lane, &heard, 1, &home)
+            .await
+            .unwrap();
+        for second in [2, 3] {
+            assert_eq!(
+                observe(&mut judging, &lane, &silent, second, &home).await,
+                None
+            );
+        }
+        let late = observe(&mut judging, &lane, &heard, 3, &home)
+            .await
+            .unwrap();
+        assert_ne!(late.verdict, Verdict::SourceDown);
+        for second in [4, 5] {
+            assert_eq!(
+                observe(&mut judging, &lane, &silent, second, &home).await,
+                None
+            );
+        }
+        let gone = observe(&mut judging, &lane, &silent, 6, &home)
+            .await
+            .unwrap();
+        assert_eq!(gone.verdict, Verdict::SourceDown);
+        let back = observe(&mut judging, &lane, &heard, 7, &home)
+            .await
+            .unwrap();
+        assert_ne!(back.verdict, Verdict::SourceDown);
+    }
+
+    #[tokio::test]
+    async fn what_was_known_of_the_service_is_recorded_and_replays_word_for_word() {
+        let home = home().await;
+        let lane = on_trial(&service(availability()));
+        let history = Calibration {
+            slis: vec![SliCalibration {
+                name: "availability".to_owned(),
+                level: Some(0.02),
+                ..SliCalibration::default()
+            }],
+            seconds: 60,
+        };
+        let mut judging = resume(&lane, &home, Some(history.clone())).await;
+        for second in 1..SNAPSHOT_EVERY + 5 {
+            let traffic = traffic(second % 3, Some(second % 4));
+            observe(&mut judging, &lane, &traffic, second, &home).await;
+        }
+        // The whole record, from its first row on, without what the lane knows by now.
+        let rows = home.store.evidence(judging.rollout(), 0, 0).await.unwrap();
+        let first: Evidence = serde_json::from_value(rows[0].body.clone()).unwrap();
+        assert_eq!(first.history, Some(history.clone()));
+        let mut replayed =
+            super::judge(&judging.rollout, judging.gauge.config(), Some(&history)).unwrap();
+        for row in rows {
+            let evidence: Evidence = serde_json::from_value(row.body).unwrap();
+            take(&mut replayed, &evidence);
+        }
+        assert_eq!(replayed, judging.judge);
+        let resumed = resume(&lane, &home, None).await;
+        assert_eq!((resumed.judge, resumed.began), (replayed, judging.began));
+    }
+
+    #[tokio::test]
+    async fn a_second_without_requests_is_no_silence() {
+        let home = home().await;
+        let lane = on_trial(&service(availability()));
+        let mut judging = resume(&lane, &home, None).await;
+        for second in 1..20 {
+            observe(&mut judging, &lane, &traffic(1, Some(0)), second, &home).await;
+        }
+        let before = judging.assessment().unwrap().verdict;
+        let idle = LaneTraffic {
+            reports: 5,
+            ..LaneTraffic::default()
+        };
+        let quiet = observe(&mut judging, &lane, &idle, 20, &home)
+            .await
+            .unwrap();
+        assert_eq!(quiet.verdict, before);
+        let mut last = quiet;
+        for second in 21..60 {
+            last = observe(&mut judging, &lane, &idle, second, &home)
+                .await
+                .unwrap();
+        }
+        assert_eq!(
+            last.verdict,
+            Verdict::NotEnoughData,
+            "no data is never a pass"
+        );
     }
 }

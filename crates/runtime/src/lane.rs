@@ -12,11 +12,13 @@ use airboss_model::traffic::Counts;
 use airboss_model::{ArmId, LaneId, Timestamp};
 use airboss_store::{InboxEntry, StoreError};
 use airboss_telemetry::Recent;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
-use crate::judging::Judging;
+use crate::history::{History, Learnt};
+use crate::judging::{Judging, arms};
+use crate::second::{Second, WAITING_MAX};
 use crate::turn::{Held, Turned, backoff};
 
 /// How long an agent may be silent before its lanes are told.
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub assessment: Option<Arc<Assessment>>,
     /// The last ten seconds of traffic.
     pub recent: Recent,
+    /// What the lane's own traffic taught; None before the first second of it.
+    pub learnt: Option<Arc<Learnt>>,
 }
 
 /// Reaches a lane's loop from outside.
@@ -43,6 +47,8 @@ pub(crate) struct LaneHandle {
     pub(crate) wake: Arc<Notify>,
     /// What readers see.
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Each second, for those who record.
+    pub(crate) seconds: broadcast::Sender<Arc<Second>>,
     pub(crate) task: tokio::task::JoinHandle<()>,
 }
 
@@ -63,7 +69,9 @@ pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> La
         observed: None,
         assessment: None,
         recent: Recent::default(),
+        learnt: None,
     };
+    let seconds = broadcast::Sender::new(WAITING_MAX);
     let (sender, snapshot) = watch::channel(Arc::new(first));
     let worker = Worker {
         held,
@@ -73,6 +81,8 @@ pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> La
         snapshot: sender,
         judging: None,
         recent: Recent::default(),
+        history: None,
+        seconds: seconds.clone(),
         failures: 0,
     };
     let task = tokio::spawn(worker.run(Arc::clone(&wake)));
@@ -81,6 +91,7 @@ pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> La
     LaneHandle {
         wake,
         snapshot,
+        seconds,
         task,
     }
 }
@@ -93,6 +104,8 @@ struct Worker {
     snapshot: watch::Sender<Arc<Snapshot>>,
     judging: Option<Judging>,
     recent: Recent,
+    history: Option<History>,
+    seconds: broadcast::Sender<Arc<Second>>,
     failures: u32,
 }
 
@@ -210,9 +223,69 @@ impl Worker {
             })
             .collect();
         self.recent.push(sums);
+        self.learn(&traffic, now).await?;
         self.judge(&traffic, now).await?;
+        self.record(&traffic);
         hub.turned(&self.held.lane.id, now);
         Ok(())
+    }
+
+    async fn learn(
+        &mut self,
+        traffic: &crate::hub::LaneTraffic,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let store = Arc::clone(self.held.store());
+        let history = match &mut self.history {
+            Some(history) => history,
+            none => none.insert(History::load(&self.held.lane.id, &*store).await?),
+        };
+        let notes = history.observe(&self.held.lane, traffic, now);
+        for note in notes.unwrap_or_else(|error| {
+            tracing::error!(lane = %self.held.lane.id, %error, "what was learnt cannot be written");
+            Vec::new()
+        }) {
+            // Nothing waits for a note, and the next one says all that this one would have.
+            if let Err(error) = store.put_note(&note).await {
+                tracing::warn!(lane = %self.held.lane.id, topic = note.topic, %error, "what was learnt is not kept this time");
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the second to those who record it, where there are any.
+    fn record(&self, traffic: &crate::hub::LaneTraffic) {
+        if traffic.reports == 0 || self.seconds.receiver_count() == 0 {
+            return;
+        }
+        let lane = &self.held.lane;
+        let judged = self.judging.as_ref().and_then(|judging| {
+            let rollout = lane
+                .active
+                .as_ref()
+                .filter(|it| it.id() == judging.rollout())?;
+            Some((rollout, judging.judged()?))
+        });
+        let second = match judged {
+            Some((rollout, judged)) => {
+                let (canary, baseline) = arms(lane, rollout, traffic);
+                Second {
+                    judged: Some((rollout.id().clone(), judged)),
+                    canary: Some(canary),
+                    baseline: Some(baseline),
+                }
+            }
+            None => Second {
+                judged: None,
+                canary: None,
+                baseline: lane
+                    .stable
+                    .as_ref()
+                    .and_then(|stable| traffic.arms.get(&stable.arm).cloned()),
+            },
+        };
+        // The last reader may have gone away this moment.
+        let _ = self.seconds.send(Arc::new(second));
     }
 
     async fn judge(
@@ -233,7 +306,13 @@ impl Worker {
         let store = Arc::clone(self.held.store());
         let judging = match &mut self.judging {
             Some(judging) if judging.rollout() == rollout.id() => judging,
-            other => other.insert(Judging::resume(rollout, &*store).await?),
+            other => {
+                let history = self
+                    .history
+                    .as_ref()
+                    .and_then(|history| history.calibration(&rollout.request.service));
+                other.insert(Judging::resume(rollout, &*store, history).await?)
+            }
         };
         if let Some((step, assessment)) = judging
             .observe(&self.held.lane, traffic, now, &*store)
@@ -259,6 +338,10 @@ impl Worker {
                 .as_ref()
                 .and_then(|judging| judging.assessment().cloned()),
             recent: self.recent.clone(),
+            learnt: self
+                .history
+                .as_ref()
+                .and_then(|history| history.learnt().cloned()),
         }));
     }
 }

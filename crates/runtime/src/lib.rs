@@ -8,10 +8,14 @@
 //!   one transaction of every decision.
 
 pub mod clock;
+pub mod history;
 pub mod hub;
 mod judging;
 pub mod lane;
+#[cfg(test)]
+mod make;
 mod project;
+mod second;
 mod turn;
 
 use std::collections::HashMap;
@@ -22,11 +26,13 @@ use airboss_engine::{Answer, Input};
 use airboss_model::LaneId;
 use airboss_model::time::after;
 use airboss_store::{InboxEntry, LaneRow, NewInboxEntry, Store, StoreError};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 pub use clock::Clock;
+pub use history::Learnt;
 pub use hub::{Hub, HubError, LaneTraffic};
 pub use lane::Snapshot;
+pub use second::Second;
 
 use crate::lane::{LaneHandle, Listener};
 use crate::turn::Held;
@@ -253,6 +259,13 @@ impl Runtime {
         lock(&self.shared.lanes)
             .get(lane)
             .map(|handle| handle.snapshot.clone())
+    }
+
+    /// Follows the seconds of a lane, each as it ends. None where this process does not own it.
+    pub fn seconds(&self, lane: &LaneId) -> Option<broadcast::Receiver<Arc<Second>>> {
+        lock(&self.shared.lanes)
+            .get(lane)
+            .map(|handle| handle.seconds.subscribe())
     }
 
     /// Every lane that this process owns, by name.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use airboss_judge::tick::{ArmTick, InstanceTick, Sample, Tick};
-use airboss_judge::{Config, SliConfig};
+use airboss_judge::{Config, Rate, SliConfig};
 use airboss_model::manifest::{Service, Tier};
 use airboss_model::status_set::StatusSet;
 use airboss_model::traffic::{Counts, Weight, latency};
@@ -12,7 +12,8 @@ use airboss_model::traffic::{Counts, Weight, latency};
 #[derive(Debug, Clone, PartialEq)]
 enum Reads {
     Status(StatusSet),
-    Latency,
+    /// Requests in this bucket of the splitter's and above are too slow.
+    Latency(u16),
 }
 
 /// Reads the SLOs of one service off the splitter's counts.
@@ -36,7 +37,11 @@ impl Gauge {
     pub fn new(service: &Service) -> Self {
         let mut gauge = Self::whole(service);
         // A histogram that no SLO reads would only make the record longer.
-        if !gauge.reads.contains(&Reads::Latency) {
+        if !gauge
+            .reads
+            .iter()
+            .any(|reads| matches!(reads, Reads::Latency(_)))
+        {
             gauge.config.latency_edges_ms.clear();
         }
         gauge
@@ -57,7 +62,7 @@ impl Gauge {
                     let micros = u64::try_from(under.0.as_micros()).unwrap_or(u64::MAX);
                     let cut = latency::bucket(micros).saturating_add(1);
                     cuts.push(cut);
-                    reads.push(Reads::Latency);
+                    reads.push(Reads::Latency(cut));
                     SliConfig::latency(&slo.name, Some(edge_ms(cut)))
                 }
                 None => {
@@ -123,6 +128,25 @@ impl Gauge {
         }
     }
 
+    /// What each SLO, in the config's order, says of these requests.
+    pub fn rates(&self, counts: &Counts) -> Vec<Rate> {
+        self.reads
+            .iter()
+            .map(|reads| Rate {
+                bad: match reads {
+                    Reads::Latency(cut) => counts.latency.range(cut..).map(|(_, n)| n).sum(),
+                    Reads::Status(bad) => counts
+                        .by_status
+                        .iter()
+                        .filter(|(status, _)| bad.contains(**status))
+                        .map(|(_, n)| n)
+                        .sum(),
+                },
+                requests: counts.requests,
+            })
+            .collect()
+    }
+
     fn arm(&self, instances: &BTreeMap<String, Counts>) -> ArmTick {
         ArmTick {
             instances: instances
@@ -137,7 +161,7 @@ impl Gauge {
             .reads
             .iter()
             .map(|reads| match reads {
-                Reads::Latency => Sample::Missing,
+                Reads::Latency(_) => Sample::Missing,
                 Reads::Status(bad) => {
                     let hits = counts
                         .by_status
@@ -237,6 +261,18 @@ mod tests {
         assert!(place(260_000) > under);
         assert!(edges.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(gauge.config().validate().is_ok());
+    }
+
+    #[test]
+    fn budgets_are_spent_by_what_the_slos_call_bad() {
+        let gauge = Gauge::new(&service(json!([
+            { "name": "ok", "objective": "99.9%", "bad": "status >= 500" },
+            { "name": "fast", "objective": "99%", "under": "250ms" },
+        ])));
+        let mut sum = counts(200, 300_000, 4);
+        sum.add(&counts(503, 1_000, 3));
+        let bad: Vec<u64> = gauge.rates(&sum).iter().map(|rate| rate.bad).collect();
+        assert_eq!(bad, [3, 4]);
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub fn stable_only() -> LaneView {
             lost_since: None,
         },
         problems: vec![],
+        budgets: vec![],
         last_event: 120,
     }
 }
@@ -143,6 +144,7 @@ pub fn mid_step() -> LaneView {
             at: "2026-11-22T12:20:53Z".into(),
             what: "step to 50%, or hold where there is no proof".into(),
         }),
+        forecast: vec![],
     });
     lane.arms.push(ArmView {
         recent: Some(RecentView {

@@ -105,8 +105,74 @@ pub struct LaneView {
     pub agent: AgentView,
     /// What the target cannot do, in one line each.
     pub problems: Vec<String>,
+    /// How much of each SLO's error budget is left; empty before the first second of traffic.
+    #[serde(default)]
+    pub budgets: Vec<BudgetView>,
     /// The number of the newest event in the installation, to follow from.
     pub last_event: u64,
+}
+
+/// An SLO's error budget over the last 30 days. The requests of every version spend it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BudgetView {
+    /// The SLO's name.
+    pub slo: String,
+    /// The promised share of good requests.
+    pub objective: f64,
+    /// What is left of the budget: 1 for all of it, below 0 where it is overspent.
+    pub left: f64,
+    /// How fast it was spent of late; at rate 1 it lasts exactly 30 days.
+    pub burn_rates: Vec<BurnRateView>,
+    /// Seconds until it is spent at the last hour's rate. None while it is not being spent.
+    pub seconds_to_exhaustion: Option<f64>,
+    /// The alerts of the SRE workbook that it sets off, such as `page: 14.4 over 1h and 5m`.
+    pub alerts: Vec<String>,
+}
+
+/// How fast a budget was spent over a window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BurnRateView {
+    /// Such as `5m`.
+    pub window: String,
+    /// None without requests.
+    pub rate: Option<f64>,
+}
+
+/// What a service's history says of its SLOs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SloList {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// Usual requests a second. None before any were seen.
+    pub requests_per_second: Option<f64>,
+    /// Usual share of bad requests by SLO.
+    pub usual: std::collections::BTreeMap<String, f64>,
+    /// Seconds of the stable version's history that the next rollout is judged with; from 900 on
+    /// the judge knows how clumped errors come.
+    pub history_seconds: u64,
+    /// Each SLO.
+    pub slos: Vec<SloAdviceView>,
+}
+
+/// What the history says of one SLO.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SloAdviceView {
+    /// The SLO's name.
+    pub slo: String,
+    /// The promised share of good requests.
+    pub objective: f64,
+    /// `good`, `not_reachable`, `too_loose` or `unknown`.
+    pub fit: String,
+    /// Requests of the last 30 days.
+    pub requests: u64,
+    /// Of them, bad ones.
+    pub bad: u64,
+    /// The objective that the history would keep. None with fewer than 1,000 requests.
+    pub proposed: Option<f64>,
+    /// Why, in one line.
+    pub reason: String,
 }
 
 /// A version that serves.
@@ -168,6 +234,10 @@ pub struct ProgressView {
     pub verdict: Option<VerdictView>,
     /// What will be decided next by itself.
     pub next: Option<NextView>,
+    /// What each step below 100 % may expect of the service's usual traffic, in one line each;
+    /// empty where no traffic was seen before, or no evidence is waited for.
+    #[serde(default)]
+    pub forecast: Vec<String>,
 }
 
 /// A step of a rollout.

@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_model::LaneId;
-use airboss_runtime::Snapshot;
+use airboss_model::manifest::Service;
+use airboss_runtime::{Second, Snapshot};
+use airboss_telemetry::Recorder;
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
+use axum::http::header;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
+use tokio::sync::{broadcast, mpsc};
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::WatchStream;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::last_event;
-use crate::api::views::{LaneList, LaneView, Problem};
+use crate::api::views::{LaneList, LaneView, Problem, SloList};
 use crate::problem::{Failure, Result};
 use crate::{Here, Site, draw};
 
@@ -25,6 +31,8 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(list))
         .routes(routes!(get))
         .routes(routes!(live))
+        .routes(routes!(slos))
+        .routes(routes!(record))
 }
 
 fn view(site: &Site, snapshot: &Snapshot) -> LaneView {
@@ -94,4 +102,91 @@ async fn live(
             .unwrap_or_default())
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
+}
+
+/// What the service's own history says of its SLOs: whether they fit, and what would.
+#[utoipa::path(
+    get, path = "/api/v1/lanes/{service}/{environment}/slos", tag = "lanes",
+    params(("service" = String, Path, description = "the service"), ("environment" = String, Path, description = "the environment")),
+    responses((status = 200, body = SloList), (status = 404, body = Problem))
+)]
+async fn slos(
+    State(site): Here,
+    Path((service, environment)): Path<(String, String)>,
+) -> Result<Json<SloList>> {
+    let lane = id(&service, &environment)?;
+    let snapshot = site.runtime.snapshot(&lane).ok_or_else(|| unknown(&lane))?;
+    Ok(Json(draw::slos(&lane, snapshot.learnt.as_deref())))
+}
+
+/// Live traffic as a recording that `airboss judge` reads: a header, then a line for each second
+/// and instance, until the client goes away. A client that reads too slowly misses seconds.
+#[utoipa::path(
+    get, path = "/api/v1/lanes/{service}/{environment}/record", tag = "lanes",
+    params(("service" = String, Path, description = "the service"), ("environment" = String, Path, description = "the environment")),
+    responses((status = 200, content_type = "application/x-ndjson", body = String), (status = 404, body = Problem))
+)]
+async fn record(
+    State(site): Here,
+    Path((service, environment)): Path<(String, String)>,
+) -> Result<Response> {
+    let lane = id(&service, &environment)?;
+    let seconds = site.runtime.seconds(&lane).ok_or_else(|| unknown(&lane))?;
+    let snapshot = site.runtime.snapshot(&lane).ok_or_else(|| unknown(&lane))?;
+    let active = snapshot
+        .lane
+        .active
+        .as_ref()
+        .map(|rollout| &rollout.request.service);
+    let stable = snapshot.lane.stable.as_ref().map(|stable| &stable.service);
+    let manifest = active.or(stable).ok_or_else(|| {
+        Failure::not_found(format!(
+            "nothing serves {lane} yet, so there is no traffic to record"
+        ))
+    })?;
+    let lines = ReceiverStream::new(recording(manifest, seconds, lane));
+    let lines = lines.map(Ok::<_, Infallible>);
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(lines)).into_response())
+}
+
+fn recording(
+    manifest: &Service,
+    mut seconds: broadcast::Receiver<Arc<Second>>,
+    lane: LaneId,
+) -> mpsc::Receiver<Bytes> {
+    let mut recorder = Recorder::new(manifest);
+    let (send, receive) = mpsc::channel(64);
+    tokio::spawn(async move {
+        let mut lines = recorder.header() + "\n";
+        loop {
+            if !lines.is_empty() && send.send(Bytes::from(lines)).await.is_err() {
+                return;
+            }
+            let second = tokio::select! {
+                second = seconds.recv() => second,
+                () = send.closed() => return,
+            };
+            lines = match second {
+                Ok(second) => {
+                    let judged = second
+                        .judged
+                        .as_ref()
+                        .map(|(id, judged)| (id.as_str(), *judged));
+                    recorder
+                        .second(judged, second.canary.as_ref(), second.baseline.as_ref())
+                        .unwrap_or_else(|error| {
+                            tracing::error!(%lane, %error, "a second cannot be written and is missing in a recording");
+                            String::new()
+                        })
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(%lane, missed, "a recording misses seconds: its reader is too slow");
+                    String::new()
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            };
+        }
+    });
+    receive
 }

@@ -1,8 +1,15 @@
 //! The API as clients meet it: the real router, runtime and store, with an agent played by the
 //! test. End-to-end tests with a real agent are the binary's.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers fail by panicking, as tests do"
+)]
+
 mod commands;
 mod document;
 mod harness;
 mod record;
+mod recording;
 mod streams;
