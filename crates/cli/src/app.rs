@@ -77,6 +77,8 @@ fn client_verb(verb: Verb, global: GlobalArgs) -> anyhow::Result<Exit> {
             Verb::Rollback(args) => commands::rollback::run(args, context).await,
             Verb::Explain(args) => commands::explain::run(args, context).await,
             Verb::Logs(args) => commands::logs::run(args, context).await,
+            Verb::Record(args) => commands::record::run(args, context).await,
+            Verb::Slo(args) => commands::slo::run(args, context).await,
             Verb::Doctor(args) => commands::doctor::run(args, context).await,
             other => anyhow::bail!("{other:?} has no client: a fault of this program"),
         }

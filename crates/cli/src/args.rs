@@ -110,6 +110,10 @@ pub enum Verb {
     Explain(ExplainArgs),
     /// Show what a rollout's instances wrote
     Logs(LogsArgs),
+    /// Record live traffic, for `airboss judge`
+    Record(RecordArgs),
+    /// What a service's history says of its objectives
+    Slo(SloArgs),
     /// Look for what is wrong with this installation
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -349,6 +353,52 @@ pub struct LogsArgs {
     /// Go on printing until Ctrl-C
     #[arg(long)]
     pub follow: bool,
+    /// Printing.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `airboss record`.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    /// The service
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// The environment [default: the only one, else production]
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// Stop after this long, such as 10m [default: at Ctrl-C]
+    #[arg(long = "for", value_name = "SPAN")]
+    pub r#for: Option<Span>,
+    /// The file to make; it must not exist yet [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `airboss slo`.
+#[derive(Debug, Clone, Args)]
+pub struct SloArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: SloVerb,
+}
+
+/// What to do about objectives.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SloVerb {
+    /// Say which objectives fit the service's history, and propose others where they do not
+    Suggest(SloSuggestArgs),
+}
+
+/// `airboss slo suggest`.
+#[derive(Debug, Clone, Args)]
+pub struct SloSuggestArgs {
+    /// The service
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// The environment [default: the only one, else production]
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
     /// Printing.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -1,5 +1,6 @@
 //! `airboss check`: is the manifest good, and what does it mean?
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use airboss_model::manifest::{
     self, Bake, Canary, Diagnostic, Document, ProcessTarget, Resource, Service, Slo, Sticky,
     Strategy, Target, Then, Tier, WhenBusy,
 };
+use airboss_telemetry::{Forecast, Usual, forecast};
 use serde_json::json;
 
 use crate::exit::Exit;
@@ -23,9 +25,31 @@ pub struct CheckArgs {
     /// The manifest, or the folder that it is in; `-` reads standard input
     #[arg(value_name = "FILE", default_value = MANIFEST)]
     pub file: PathBuf,
+    /// The service's usual traffic, such as 500/s: also say how long each step will take and what
+    /// it would find
+    #[arg(long, value_name = "REQUESTS/s", value_parser = rate)]
+    pub rate: Option<f64>,
     /// How to answer
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// Requests a second, with or without `/s`.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches("/s");
+    match number.trim().parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 && rate <= 1e9 => Ok(rate),
+        _ => Err("write requests a second, such as 500/s".to_owned()),
+    }
+}
+
+/// What the steps may expect of this many requests a second, where that was asked.
+fn expectations(service: &Service, rate: Option<f64>) -> Vec<Forecast> {
+    let usual = rate.map(|requests_per_second| Usual {
+        requests_per_second,
+        ratios: BTreeMap::new(),
+    });
+    usual.map_or_else(Vec::new, |usual| forecast(service, &usual))
 }
 
 /// Checks the manifest; `input` serves for `-`.
@@ -47,8 +71,8 @@ pub fn run(
     };
     let result = manifest::parse_bytes(&name, &bytes);
     match args.output {
-        Output::Json => answer_json(&name, &result, out)?,
-        Output::Text => answer_text(&name, &result, out, err)?,
+        Output::Json => answer_json(&name, &result, args.rate, out)?,
+        Output::Text => answer_text(&name, &result, args.rate, out, err)?,
     }
     Ok(match result {
         Ok(_) => ExitCode::SUCCESS,
@@ -58,7 +82,12 @@ pub fn run(
 
 type Checked = Result<Vec<Document>, Vec<Diagnostic>>;
 
-fn answer_json(name: &str, result: &Checked, out: &mut dyn Write) -> anyhow::Result<()> {
+fn answer_json(
+    name: &str,
+    result: &Checked,
+    rate: Option<f64>,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let diagnostics: Vec<&Diagnostic> = match result {
         Ok(documents) => documents.iter().flat_map(|d| &d.warnings).collect(),
         Err(findings) => findings.iter().collect(),
@@ -66,7 +95,14 @@ fn answer_json(name: &str, result: &Checked, out: &mut dyn Write) -> anyhow::Res
     let documents: Vec<_> = result
         .iter()
         .flatten()
-        .map(|d| json!({ "kind": d.resource.kind(), "name": d.resource.name() }))
+        .map(|d| {
+            let Resource::Service(service) = &d.resource;
+            let mut document = json!({ "kind": d.resource.kind(), "name": d.resource.name() });
+            if rate.is_some() {
+                document["forecast"] = json!(expectations(service, rate));
+            }
+            document
+        })
         .collect();
     let answer = json!({
         "file": name,
@@ -82,6 +118,7 @@ fn answer_json(name: &str, result: &Checked, out: &mut dyn Write) -> anyhow::Res
 fn answer_text(
     name: &str,
     result: &Checked,
+    rate: Option<f64>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<()> {
@@ -107,7 +144,7 @@ fn answer_text(
                     writeln!(out)?;
                 }
                 let Resource::Service(service) = &document.resource;
-                write!(out, "{}", summary(service))?;
+                write!(out, "{}", summary(service, rate))?;
             }
             writeln!(out, "\n{name} is good.")?;
         }
@@ -116,7 +153,7 @@ fn answer_text(
 }
 
 /// What a service's manifest means, in words, on less than a screen.
-fn summary(service: &Service) -> String {
+fn summary(service: &Service, rate: Option<f64>) -> String {
     let metadata = &service.metadata;
     let tier = match metadata.tier {
         Tier::Critical => "critical",
@@ -137,6 +174,13 @@ fn summary(service: &Service) -> String {
         ("Runs", runs(process)),
         ("Promises", service.spec.slos.iter().map(promise).collect()),
         ("Rollout", rollout(service)),
+        (
+            "Expects",
+            expectations(service, rate)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        ),
     ] {
         for (index, line) in lines.iter().enumerate() {
             let title = if index == 0 { title } else { "" };
@@ -287,6 +331,7 @@ mod tests {
     fn checked(text: &str, output: Output) -> (ExitCode, String, String) {
         let args = CheckArgs {
             file: "-".into(),
+            rate: None,
             output,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -349,10 +394,38 @@ spec:
     }
 
     #[test]
+    fn at_a_known_traffic_each_step_says_how_long_it_takes_and_what_it_finds() {
+        let answer = |rate: &str, output| {
+            let args = CheckArgs {
+                file: "-".into(),
+                rate: Some(super::rate(rate).unwrap()),
+                output,
+            };
+            let mut out = Vec::new();
+            run(&args, &mut GOOD.as_bytes(), &mut out, &mut std::io::sink()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let busy = answer("500/s", Output::Text);
+        assert!(busy.contains("  Expects   1%: about "), "{busy}");
+        assert!(
+            busy.contains("10%: about ") && busy.contains("finds availability"),
+            "{busy}"
+        );
+        assert!(!busy.contains("synthetic"), "{busy}");
+        assert!(answer("0.2", Output::Text).contains("synthetic load"));
+        let json: serde_json::Value = serde_json::from_str(&answer("500", Output::Json)).unwrap();
+        assert_eq!(json["documents"][0]["forecast"][2]["weight"], "50%");
+        for wrong in ["", "fast", "-1", "NaN", "1e300"] {
+            assert!(super::rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_missing_manifest_says_how_to_get_one() {
         let folder = tempfile::tempdir().unwrap();
         let args = CheckArgs {
             file: folder.path().to_owned(),
+            rate: None,
             output: Output::Text,
         };
         let error = run(

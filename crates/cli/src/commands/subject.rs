@@ -19,6 +19,27 @@ pub(super) async fn lanes(
     Ok(chosen(client.lanes().await?.lanes, service, environment)?)
 }
 
+/// The one lane of a service: in the environment named, else the only one, else production.
+///
+/// # Errors
+/// Where there is none, or it cannot be told which one is meant.
+pub(super) async fn lane(
+    client: &Client,
+    service: &str,
+    environment: Option<&str>,
+) -> anyhow::Result<LaneView> {
+    let mut lanes = lanes(client, Some(service), environment).await?;
+    if lanes.len() > 1 {
+        lanes.retain(|lane| lane.environment == "production");
+    }
+    lanes.into_iter().next().ok_or_else(|| {
+        UsageError(format!(
+            "`{service}` is in several environments; name one with --environment"
+        ))
+        .into()
+    })
+}
+
 fn chosen(
     lanes: Vec<LaneView>,
     service: Option<&str>,

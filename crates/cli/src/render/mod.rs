@@ -2,11 +2,13 @@
 
 mod detail;
 mod layout;
+mod promises;
 mod table;
 mod tree;
 pub mod words;
 
 pub use detail::{doctor, event_line, explanation, final_line, lines_of_log};
 pub use layout::{Chunk, Line, Paper, Style, harmless, paint, visible_width};
+pub use promises::slos;
 pub use table::{history, lanes};
 pub use tree::{Footnote, footnotes, tree};

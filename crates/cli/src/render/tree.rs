@@ -5,7 +5,7 @@ use airboss_server::api::views::{
 };
 
 use super::layout::{Chunk, Line, Style};
-use super::words;
+use super::{promises, words};
 
 /// Columns of the labels at the left.
 const LABEL: usize = 11;
@@ -34,6 +34,7 @@ pub fn tree(lane: &LaneView, events: &[EventView], notes: &[Footnote]) -> Vec<Li
         }
         lines.extend(next(lane, rollout));
     }
+    lines.extend(promises::budgets(lane));
     lines.extend(queue(lane));
     lines.extend(troubles(lane));
     lines.extend(newest(events));
@@ -55,7 +56,7 @@ pub fn footnotes(notes: &[Footnote]) -> Vec<Line> {
         .collect()
 }
 
-fn labelled(label: &str, chunks: Vec<Chunk>) -> Line {
+pub(super) fn labelled(label: &str, chunks: Vec<Chunk>) -> Line {
     Line::guided(
         format!("{:LABEL$}", format!("  {label}")),
         " ".repeat(LABEL),
@@ -127,6 +128,7 @@ fn progress(lane: &LaneView, rollout: &ProgressView) -> Vec<Line> {
     if let Some(note) = &rollout.note {
         lines.push(labelled("note", vec![Chunk::new(note)]));
     }
+    lines.extend(promises::expectation(rollout));
     if let Some(by) = &rollout.paused_by {
         let text = format!(
             "paused by {by}: it goes on with `airboss resume {}`",

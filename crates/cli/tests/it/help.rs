@@ -2,7 +2,9 @@ use airboss_cli::args::Cli;
 use clap::CommandFactory as _;
 
 /// Verbs whose flags this crate's client side owns.
-pub const CLIENT_VERBS: [&str; 15] = [
+pub const CLIENT_VERBS: [&str; 17] = [
+    "record",
+    "slo",
     "judge",
     "ship",
     "status",
