@@ -62,15 +62,18 @@ pub fn project(n_c: f64, n_b: f64, a_c: f64, a_b: f64, edge: Margin) -> Option<(
         let curve = n_c * rho * rho * (a_c / (q * q) + (1.0 - a_c) / ((1.0 - q) * (1.0 - q)))
             + n_b * (a_b / (p * p) + (1.0 - a_b) / ((1.0 - p) * (1.0 - p)));
         let newton = p - slope / curve;
-        let next = if newton > low && newton < high {
+        // Newton's next error is about the square of this step's. At the end rounding may put the
+        // step just outside the bracket, so this is asked first.
+        if (newton - p).abs() <= 1e-9 * p {
+            p = newton.clamp(low, high);
+            break;
+        }
+        p = if newton > low && newton < high {
             newton
         } else {
             0.5 * (low + high)
         };
-        let moved = (next - p).abs();
-        p = next;
-        // Newton's next error is about the square of this step's.
-        if (next == newton && moved <= 1e-9 * p) || high - low <= 4e-16 * p {
+        if high - low <= 4e-16 * p {
             break;
         }
     }
