@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{Lane, Phase, Rollout};
-use airboss_judge::{Assessment, Calibration, Config, Judge, Silence, Tick};
+use airboss_judge::{Assessment, Calibration, Config, Explanation, Judge, Silence, Tick};
 use airboss_model::time::since;
 use airboss_model::traffic::{Counts, Weight};
 use airboss_model::{ArmId, RolloutId, Timestamp};
@@ -295,6 +295,25 @@ pub fn arms(
     (arm(Some(rollout.id())), arm(stable))
 }
 
+/// The whole computation of a rollout as it stood last, from its record. None where nothing was
+/// judged, or by a judge whose kept state this one does not understand.
+pub async fn computation(
+    rollout: &RolloutId,
+    store: &dyn Store,
+) -> Result<Option<Explanation>, StoreError> {
+    let (snapshot, rows) = store.evidence_since_snapshot(rollout).await?;
+    let kept = snapshot.and_then(|row| serde_json::from_value::<Snapshot>(row.snapshot?).ok());
+    Ok(kept.map(|kept| {
+        let mut judge = kept.judge;
+        for row in rows {
+            if let Ok(evidence) = serde_json::from_value::<Evidence>(row.body) {
+                take(&mut judge, &evidence);
+            }
+        }
+        judge.explain()
+    }))
+}
+
 /// What one recorded second does to a judge. The same record always does the same.
 fn take(judge: &mut Judge, evidence: &Evidence) -> Assessment {
     if let Some(began) = evidence.step
@@ -411,6 +430,8 @@ mod tests {
         }
         assert_eq!(replayed, judging.judge);
         let resumed = resume(&lane, &home, None).await;
+        let computed = computation(&judging.rollout, &*home.store).await.unwrap();
+        assert_eq!(computed, Some(replayed.explain()));
         assert_eq!((resumed.judge, resumed.began), (replayed, judging.began));
     }
 

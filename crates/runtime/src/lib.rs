@@ -23,8 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use airboss_engine::{Answer, Input};
-use airboss_model::LaneId;
+use airboss_judge::Explanation;
 use airboss_model::time::after;
+use airboss_model::{LaneId, RolloutId};
 use airboss_store::{InboxEntry, LaneRow, NewInboxEntry, Store, StoreError};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
@@ -266,6 +267,18 @@ impl Runtime {
         lock(&self.shared.lanes)
             .get(lane)
             .map(|handle| handle.seconds.subscribe())
+    }
+
+    /// The judge's whole computation for a rollout as it stood last, from its record. None where
+    /// nothing was judged.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn computation(
+        &self,
+        rollout: &RolloutId,
+    ) -> Result<Option<Explanation>, StoreError> {
+        judging::computation(rollout, &*self.store).await
     }
 
     /// Every lane that this process owns, by name.

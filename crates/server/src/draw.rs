@@ -4,7 +4,7 @@ use airboss_engine::{Lane, Phase, Rollout, next_deadline};
 use airboss_judge::burn::{BurnRule, WORKBOOK};
 use airboss_judge::suggest::{self, Fit};
 use airboss_judge::{Assessment, SliAssessment};
-use airboss_model::manifest::{Target, Then};
+use airboss_model::manifest::{Service, Target, Then};
 use airboss_model::target::{InstanceState, ObservedInstance};
 use airboss_model::{ArmId, LaneId, Span, Timestamp};
 use airboss_runtime::Snapshot;
@@ -114,6 +114,30 @@ fn budgets(learnt: &Learnt) -> Vec<BudgetView> {
         }
     };
     learnt.slos.iter().map(budget).collect()
+}
+
+/// What to know before a release goes out: budgets that are spent, and steps that the usual
+/// traffic cannot prove.
+pub fn cautions(service: &Service, learnt: &Learnt) -> Vec<String> {
+    let spent = budgets(learnt)
+        .into_iter()
+        .filter(|budget| budget.left <= 0.0);
+    let spent = spent.map(|budget| {
+        format!(
+            "the error budget of `{}` is spent: more than {} of the requests of 30 days are bad; \
+             a release that is no fix spends more of it",
+            budget.slo,
+            airboss_judge::words::percent(1.0 - budget.objective)
+        )
+    });
+    let usual = learnt.usual.as_ref();
+    let steps = usual.map_or_else(Vec::new, |usual| {
+        airboss_telemetry::forecast(service, usual)
+    });
+    let poor = steps.into_iter().filter(|step| step.advice.is_some());
+    spent
+        .chain(poor.map(|step| format!("step {step}")))
+        .collect()
 }
 
 /// What the history says of a lane's SLOs.

@@ -124,6 +124,20 @@ pub fn explanation(explanation: &Explanation, full: bool) -> Vec<Line> {
             ));
         }
     }
+    if let Some(computation) = explanation.computation.as_ref().filter(|_| full) {
+        lines.push(Line::default());
+        let head = Chunk::styled("The judge's computation as it stood last:", Style::Bold);
+        lines.push(Line::indented(2, vec![head]));
+        for line in computation.lines() {
+            let text = line.trim_start();
+            let indent = 2 + line.len() - text.len();
+            lines.push(Line::guided(
+                " ".repeat(indent),
+                " ".repeat(indent + 2),
+                vec![Chunk::new(text)],
+            ));
+        }
+    }
     if !full
         && explanation
             .decisions

@@ -124,6 +124,7 @@ fn an_explanation_has_the_numbers_when_asked() {
                 verdict: views::rolling_back().rollout.unwrap().verdict,
             },
         ],
+        computation: Some("e = 4100 (fails at 100)\n  availability: 100 % of alpha, e = 4100\n    availability: e = 4100\n".into()),
     };
     let brief = render::explanation(&explanation, false);
     insta::assert_snapshot!("explanation", shown(&brief, 100, false));

@@ -433,6 +433,10 @@ pub struct Explanation {
     pub summary: String,
     /// The decisions, in order.
     pub decisions: Vec<DecisionView>,
+    /// The judge's whole computation as it stood last: every test with its evidence, its margin
+    /// and its share of the error. None where nothing was judged.
+    #[serde(default)]
+    pub computation: Option<String>,
 }
 
 /// One decision and what it rests on.

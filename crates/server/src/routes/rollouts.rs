@@ -50,7 +50,7 @@ async fn ship(
     Json(request): Json<ShipRequest>,
 ) -> Result<(StatusCode, Json<Accepted>)> {
     let key = key(&headers)?;
-    let (service, warnings) = read_manifest(&request)?;
+    let (service, mut warnings) = read_manifest(&request)?;
     let name = service.metadata.name.clone();
     let environment: EnvironmentName = request
         .environment
@@ -87,6 +87,11 @@ async fn ship(
         })
         .await?;
     let rollout = store.allocate_rollout(&name).await?;
+    let lane = LaneId::new(&name, &environment);
+    let known = site.runtime.snapshot(&lane);
+    if let Some(learnt) = known.and_then(|snapshot| snapshot.learnt.clone()) {
+        warnings.extend(draw::cautions(&service, &learnt));
+    }
     let command = Command::Ship(Request {
         rollout,
         release,
@@ -96,7 +101,6 @@ async fn ship(
         at: now,
         is_return: false,
     });
-    let lane = LaneId::new(&name, &environment);
     let mut accepted = submit(&site, lane, key, command, request.by).await?;
     accepted.warnings = warnings;
     Ok((StatusCode::CREATED, Json(accepted)))
@@ -409,6 +413,11 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
         rollout: view,
         summary,
         decisions,
+        computation: site
+            .runtime
+            .computation(&row.id)
+            .await?
+            .map(|it| it.to_string()),
     }))
 }
 

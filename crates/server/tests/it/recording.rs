@@ -80,6 +80,10 @@ async fn a_recording_is_judged_to_the_words_of_the_live_judge() {
         .find(|line| line.verdict == airboss_judge::Verdict::Fail)
         .unwrap_or_else(|| panic!("the recording fails too: {lines:#?}\n{recording}"));
     assert_eq!(live["reason"], replayed.reason.as_str(), "{recording}");
+    let (_, explanation) = server.get("/api/v1/rollouts/shop-2/explain").await;
+    let computation = explanation["computation"].as_str().unwrap();
+    assert!(computation.contains("fails at 100"), "{computation}");
+    assert!(computation.contains("availability"), "{computation}");
     assert!(
         History::read(recording.lines()).is_ok(),
         "it serves as a history, too"
@@ -121,6 +125,11 @@ async fn budgets_are_spent_and_objectives_are_measured_by_users_traffic() {
         })
         .await;
     assert_eq!(slos["slos"][0]["proposed"], 0.9, "{slos}");
+    let (_, accepted) = server.ship("1.1.0", "two").await;
+    assert!(
+        !accepted.to_string().contains("is spent"),
+        "a young budget is not: {accepted}"
+    );
     assert!(
         slos["requests_per_second"].as_f64().unwrap() > 0.0,
         "{slos}"
