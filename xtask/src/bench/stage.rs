@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -40,9 +39,8 @@ impl Up {
         let began = Instant::now();
         let mut child = command(program, folder)
             .args(["up", "--listen", "127.0.0.1:0"])
+            // Of this program's process group: Ctrl-C reaches it too, and it stops in order.
             .stdout(Stdio::piped())
-            // Ctrl-C is for this program, which then stops that one in order.
-            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let said = child.stdout.take().context("no output")?;
