@@ -2,10 +2,12 @@
 //! how much traffic is usual, and how much of each error budget is left.
 //!
 //! Stable's seconds while no rollout is exposed calibrate the judge of the next rollout. Budgets
-//! are spent by every second of every arm: users do not care which version failed them. Each
-//! second costs O(1) in the length of the history; what is kept is bounded: one calibrator that
-//! starts anew each hour, the last hour's result, and 18 KB a budget. Both are notes in the
-//! store; a crash loses the minutes since the last one.
+//! are spent by every second of every arm: users do not care which version failed them.
+//!
+//! Each second costs O(1) in the length of the history. A calibrator at work takes some 2 ms of a
+//! second and 20 MB, so a lane learns for an hour, then rests for five, and not more than
+//! [`LEARNING_MAX`] lanes learn at a time. What stays is the last hour's result, some 5 KB, and
+//! 18 KB a budget. Both are notes in the store; a crash loses the minutes since the last one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,17 +16,23 @@ use airboss_engine::Lane;
 use airboss_judge::burn::ErrorBudget;
 use airboss_judge::calibration::ENOUGH_SECONDS;
 use airboss_judge::{Calibration, Calibrator, Rate};
-use airboss_model::manifest::{Service, Slo, Strategy};
+use airboss_model::manifest::{Service, Slo, Strategy, Target};
 use airboss_model::traffic::{Counts, Weight};
 use airboss_model::{ArmId, LaneId, Timestamp};
 use airboss_store::{NoteRow, Store, StoreError};
 use airboss_telemetry::{Gauge, Usual};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::hub::LaneTraffic;
 
-/// Seconds after which a calibrator has learnt enough and the next one starts.
-const TURN_OVER: u64 = 3_600;
+/// Seconds after which a calibrator has learnt enough.
+const LESSON: u64 = 3_600;
+/// Seconds from the end of a lesson to the start of the next one on the same version.
+const REST: u64 = 5 * 3_600;
+/// Lanes of this process that learn at the same time; the others wait for their turn.
+pub const LEARNING_MAX: usize = 32;
+static TURNS: Semaphore = Semaphore::const_new(LEARNING_MAX);
 /// Seconds between two notes of what was learnt about the lane.
 const KEEP_EVERY: u64 = 60;
 /// Seconds between two notes of the budgets, which are larger.
@@ -40,6 +48,10 @@ const BUDGETS: &str = "budgets";
 /// What an hour of stable taught.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Lesson {
+    /// The version that taught it.
+    arm: Option<ArmId>,
+    /// When, in seconds since 1970.
+    at: u64,
     /// The promises that it was measured by.
     slos: Vec<Slo>,
     latency_edges_ms: Vec<f64>,
@@ -108,11 +120,18 @@ struct Lessons {
     slos: Vec<Slo>,
     gauge: Gauge,
     calibrator: Calibrator,
+    /// The newest second that it learnt from.
+    last: u64,
     requests: u64,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Lessons {
-    fn new(arm: ArmId, service: &Service) -> Result<Self, airboss_judge::ConfigError> {
+    fn new(
+        arm: ArmId,
+        service: &Service,
+        turn: SemaphorePermit<'static>,
+    ) -> Result<Self, airboss_judge::ConfigError> {
         let gauge = Gauge::new(service);
         let calibrator = Calibrator::new(gauge.config().clone(), &weights(service))?;
         Ok(Self {
@@ -120,12 +139,16 @@ impl Lessons {
             slos: service.spec.slos.clone(),
             gauge,
             calibrator,
+            last: 0,
             requests: 0,
+            _turn: turn,
         })
     }
 
     fn lesson(&self) -> Lesson {
         Lesson {
+            arm: Some(self.arm.clone()),
+            at: self.last,
             slos: self.slos.clone(),
             latency_edges_ms: self.gauge.config().latency_edges_ms.clone(),
             calibration: self.calibrator.finish(),
@@ -134,19 +157,32 @@ impl Lessons {
     }
 }
 
-/// The weights that releases of a service are judged at.
+/// The weights that releases of a service are judged at. Of those that stand for the same number
+/// of instances, the largest: the calibrator would learn the same from each.
 fn weights(service: &Service) -> Vec<f64> {
     let Strategy::Canary(canary) = service.spec.rollout.strategy() else {
         return Vec::new();
     };
-    let all: Vec<f64> = canary
-        .steps
-        .iter()
-        .filter(|weight| **weight > Weight::ZERO && **weight < Weight::FULL)
-        .map(|weight| weight.ratio())
-        .collect();
+    let Target::Process(process) = &service.spec.target;
+    let instances = f64::from(process.instances);
+    let size = |weight: f64| {
+        (weight * instances)
+            .round()
+            .clamp(1.0, (instances / 2.0).max(1.0))
+    };
+    let mut all: Vec<f64> = Vec::new();
+    for weight in &canary.steps {
+        let weight = weight.ratio();
+        if weight <= 0.0 || weight >= 1.0 {
+            continue;
+        }
+        if all.last().is_some_and(|last| size(*last) == size(weight)) {
+            all.pop();
+        }
+        all.push(weight);
+    }
     let stride = all.len().div_ceil(WEIGHTS_MAX).max(1);
-    all.into_iter().step_by(stride).collect()
+    all.into_iter().rev().step_by(stride).collect()
 }
 
 /// The history of one lane.
@@ -225,17 +261,16 @@ impl History {
     }
 
     fn learn(&mut self, arm: &ArmId, service: &Service, traffic: &LaneTraffic, second: u64) {
-        let goes_on = self
+        let over = self
             .lessons
             .as_ref()
-            .is_some_and(|lessons| lessons.arm == *arm && lessons.calibrator.seconds() < TURN_OVER);
-        if !goes_on {
+            .is_some_and(|lessons| lessons.arm != *arm || lessons.calibrator.seconds() >= LESSON);
+        if over {
             self.kept = self.best();
-            self.lessons = Lessons::new(arm.clone(), service)
-                .inspect_err(|error| {
-                    tracing::error!(lane = %self.lane, %error, "nothing is learnt from this lane's traffic");
-                })
-                .ok();
+            self.lessons = None;
+        }
+        if self.lessons.is_none() && self.is_due(arm, service, second) {
+            self.lessons = self.begin(arm, service);
         }
         let (Some(lessons), Some(counts)) = (&mut self.lessons, traffic.arms.get(arm)) else {
             return;
@@ -245,8 +280,29 @@ impl History {
             .tick(second, Weight::ZERO, None, Some(counts), false);
         if let Some(baseline) = &tick.baseline {
             lessons.requests += baseline.requests();
+            lessons.last = second;
             lessons.calibrator.observe(second, baseline);
         }
+    }
+
+    /// A new version and new promises are learnt at once, what is known again after a rest.
+    fn is_due(&self, arm: &ArmId, service: &Service, second: u64) -> bool {
+        self.kept.as_ref().is_none_or(|kept| {
+            kept.arm.as_ref() != Some(arm)
+                || kept.slos != service.spec.slos
+                || kept.calibration.seconds < ENOUGH_SECONDS
+                || second.saturating_sub(kept.at) >= REST
+        })
+    }
+
+    fn begin(&self, arm: &ArmId, service: &Service) -> Option<Lessons> {
+        // Without a turn it is tried again in a second.
+        let turn = TURNS.try_acquire().ok()?;
+        Lessons::new(arm.clone(), service, turn)
+            .inspect_err(|error| {
+                tracing::error!(lane = %self.lane, %error, "nothing is learnt from this lane's traffic");
+            })
+            .ok()
     }
 
     /// What a new rollout is judged with: this hour's lesson once it is long enough, else the
@@ -386,101 +442,4 @@ async fn note<T: serde::de::DeserializeOwned>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::make::{Home, at, availability, home, lane, on_trial, service, traffic};
-    use serde_json::json;
-
-    async fn load(home: &Home) -> History {
-        let lane = "shop/production".parse().unwrap();
-        History::load(&lane, &*home.store).await.unwrap()
-    }
-
-    /// Seconds with a bad request now and then, the notes kept as they are due.
-    async fn live(history: &mut History, lane: &Lane, seconds: std::ops::Range<u64>, home: &Home) {
-        for second in seconds {
-            let traffic = traffic(u64::from(second % 5 == 0), None);
-            for note in history.observe(lane, &traffic, at(second)).unwrap() {
-                home.store.put_note(&note).await.unwrap();
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_quarter_of_an_hour_of_stable_calibrates_and_survives_a_restart() {
-        let home = home().await;
-        let service = service(availability());
-        let lane = lane(&service);
-        let mut history = load(&home).await;
-        assert_eq!(history.calibration(&service), None);
-        live(&mut history, &lane, 0..ENOUGH_SECONDS + KEEP_EVERY, &home).await;
-        let again = load(&home).await;
-        let known = again.calibration(&service).unwrap();
-        let sli = known.sli("availability").unwrap();
-        assert!((sli.level.unwrap() - 0.2 / 225.0).abs() < 1e-5, "{known:?}");
-        assert_eq!(sli.steps.len(), 2, "each step below 100 %");
-        // After the restart, a minute of new traffic does not displace the lesson.
-        let mut again = again;
-        live(&mut again, &lane, 2_000..2_060, &home).await;
-        assert_eq!(again.calibration(&service), Some(known));
-        let usual = again.learnt().unwrap().usual.clone().unwrap();
-        assert_eq!(usual.requests_per_second, 900.0);
-    }
-
-    #[tokio::test]
-    async fn a_promise_that_changed_is_learnt_anew() {
-        let home = home().await;
-        let then = service(availability());
-        let mut history = load(&home).await;
-        live(&mut history, &lane(&then), 0..100, &home).await;
-        let now = service(
-            json!([{ "name": "availability", "objective": "99%", "bad": "status == 404" }]),
-        );
-        assert!(history.calibration(&then).is_some());
-        assert_eq!(history.calibration(&now), None);
-    }
-
-    #[tokio::test]
-    async fn exposed_seconds_spend_budgets_and_teach_nothing() {
-        let home = home().await;
-        let service = service(availability());
-        let trial = on_trial(&service);
-        let mut history = load(&home).await;
-        for second in 0..20 {
-            history
-                .observe(&trial, &traffic(0, Some(50)), at(second))
-                .unwrap();
-        }
-        assert_eq!(history.calibration(&service), None);
-        let learnt = history.learnt().unwrap();
-        assert_eq!(learnt.usual, None);
-        let spent = learnt.slos[0].budget.window(3_600);
-        assert_eq!(
-            (spent.bad * 20, spent.requests % 1_000),
-            (spent.requests, 0)
-        );
-        let list = stretches(&learnt.slos[0].budget);
-        assert_eq!(list, [spent]);
-    }
-
-    #[tokio::test]
-    async fn budgets_go_on_where_they_were_after_a_restart() {
-        let home = home().await;
-        let lane = lane(&service(availability()));
-        let mut history = load(&home).await;
-        live(&mut history, &lane, 0..KEEP_BUDGETS_EVERY, &home).await;
-        let mut again = load(&home).await;
-        live(
-            &mut again,
-            &lane,
-            KEEP_BUDGETS_EVERY..KEEP_BUDGETS_EVERY + 1,
-            &home,
-        )
-        .await;
-        let requests = again.learnt().unwrap().slos[0]
-            .budget
-            .window(3_600)
-            .requests;
-        assert_eq!(requests, (KEEP_BUDGETS_EVERY + 1) * 900);
-    }
-}
+mod tests;
