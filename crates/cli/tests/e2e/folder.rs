@@ -26,7 +26,7 @@ async fn a_taken_api_port_is_refused_by_its_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_corrupt_database_is_refused_with_the_way_back_and_the_way_back_works() {
+async fn a_corrupt_database_is_refused_with_the_way_back_and_never_replaced() {
     let mut house = House::serving(&Manifest::default()).await;
     house.stop();
     let database = house.data().join("airboss.db");

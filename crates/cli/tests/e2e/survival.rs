@@ -96,7 +96,6 @@ async fn a_controller_that_stays_away_loses_the_exposure_and_the_record_says_so(
         .ended(0)
         .says(&["lease"]);
     house.until_only("1.0.0").await;
-    // The agent was started before the second controller and must be told last to stop.
 }
 
 #[tokio::test(flavor = "multi_thread")]
