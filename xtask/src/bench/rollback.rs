@@ -17,10 +17,10 @@ const HEALTHY: &str = "10";
 const FAULTY: &str = "2000";
 /// How long the canary is healthy at 10 % before its fault. A run's fraction of a second is added,
 /// so that faults begin anywhere between two reports.
-const HEALTHY_FOR: Duration = Duration::from_secs(5);
+const HEALTHY_FOR: Duration = Duration::from_secs(3);
 /// Traffic of the first version alone, from which the judge learns how the service's errors come;
 /// it takes a quarter of an hour at the least.
-const HISTORY: Duration = Duration::from_secs(16 * 60);
+const HISTORY: Duration = Duration::from_secs(930);
 /// A fault that is not answered within this is no rollback.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -145,8 +145,8 @@ fn measure(ground: &Ground<'_>, history: Duration) -> anyhow::Result<String> {
         String::new()
     } else {
         format!(
-            "The first version had {} minutes of this traffic to itself before; load average then: {busy}. ",
-            history.as_secs() / 60
+            "The first version had {} seconds of this traffic to itself before; load average then: {busy}. ",
+            history.as_secs()
         )
     };
     Ok(format!(
