@@ -27,8 +27,11 @@ pub struct Gauge {
 
 /// Eight buckets a doubling tell a p99 from one 9 % higher, at a fortieth of a judge's update.
 const PER_DOUBLING: u16 = 8;
-/// The first edge, 128 µs: below it no service on a network differs.
+/// The first edge at the least, 128 µs: below it no service on a network differs.
 const FIRST_MICROS: u64 = 128;
+/// What is faster than a tenth of the promise is fast: no user of a service that promises 250 ms
+/// minds whether an answer took 2 or 3 ms, and two sets of instances always differ by as much.
+const FAST_SHARE: u64 = 10;
 /// The last edge, 67 s.
 const LAST_MICROS: u64 = 1 << 26;
 
@@ -51,7 +54,10 @@ impl Gauge {
     /// may be judged by other SLOs one day.
     pub fn whole(service: &Service) -> Self {
         let slos = &service.spec.slos;
-        let mut cuts: Vec<u16> = (latency::bucket(FIRST_MICROS)..=latency::bucket(LAST_MICROS))
+        let strictest = slos.iter().filter_map(|slo| slo.under).min();
+        let fast = strictest.map_or(0, |under| micros(under) / FAST_SHARE);
+        let first = fast.clamp(FIRST_MICROS, LAST_MICROS);
+        let mut cuts: Vec<u16> = (latency::bucket(first)..=latency::bucket(LAST_MICROS))
             .step_by(usize::from(32 / PER_DOUBLING))
             .collect();
         let mut slis = Vec::new();
@@ -59,7 +65,7 @@ impl Gauge {
         for slo in slos {
             let mut sli = match slo.under {
                 Some(under) => {
-                    let micros = u64::try_from(under.0.as_micros()).unwrap_or(u64::MAX);
+                    let micros = micros(under);
                     let cut = latency::bucket(micros).saturating_add(1);
                     cuts.push(cut);
                     reads.push(Reads::Latency(cut));
@@ -195,6 +201,10 @@ impl Gauge {
     }
 }
 
+fn micros(span: airboss_model::Span) -> u64 {
+    u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn edge_ms(cut: u16) -> f64 {
     latency::lower_micros(cut) as f64 / 1_000.0
 }
@@ -273,6 +283,16 @@ mod tests {
         sum.add(&counts(503, 1_000, 3));
         let bad: Vec<u64> = gauge.rates(&sum).iter().map(|rate| rate.bad).collect();
         assert_eq!(bad, [3, 4]);
+    }
+
+    #[test]
+    fn what_is_fast_against_the_promise_is_not_told_apart() {
+        let gauge = Gauge::new(&service(
+            json!([{ "name": "fast", "objective": "99%", "under": "250ms" }]),
+        ));
+        let place = |micros| gauge.instance("a", &counts(200, micros, 1)).latency[0].0;
+        assert_eq!(place(2_000), place(20_000));
+        assert_ne!(place(20_000), place(40_000));
     }
 
     #[test]
