@@ -184,6 +184,9 @@ pub struct ShipArgs {
     /// The manifest
     #[arg(short = 'f', long, value_name = "FILE", default_value = MANIFEST)]
     pub file: PathBuf,
+    /// It repairs what spends an error budget, so it goes although a budget is spent
+    #[arg(long)]
+    pub fix: bool,
     /// Following.
     #[command(flatten)]
     pub wait: WaitArgs,

@@ -253,6 +253,9 @@ pub struct RolloutSpec {
     /// What a new release does while a rollout runs.
     #[serde(default)]
     pub when_busy: WhenBusy,
+    /// What a new release does while the error budget of one of its SLOs is spent.
+    #[serde(default)]
+    pub when_spent: WhenSpent,
     /// Without a renewal by a controller for this long, the agent returns traffic to stable.
     #[serde(default = "one_minute")]
     pub exposure_lease: Span,
@@ -265,6 +268,7 @@ impl Default for RolloutSpec {
             blue_green: None,
             all_at_once: None,
             when_busy: WhenBusy::default(),
+            when_spent: WhenSpent::default(),
             exposure_lease: one_minute(),
         }
     }
@@ -414,6 +418,18 @@ pub enum WhenBusy {
     Supersede,
     /// Is refused.
     Reject,
+}
+
+/// What a new release does while an SLO's error budget of 30 days is spent. Fixes and returns to
+/// earlier versions always go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenSpent {
+    /// Goes, with a warning to who ships it.
+    #[default]
+    Warn,
+    /// Is refused, unless it is declared to be a fix.
+    Refuse,
 }
 
 fn one() -> u32 {

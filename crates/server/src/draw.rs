@@ -1,22 +1,19 @@
 //! From the engine's state to what readers see.
 
 use airboss_engine::{Lane, Phase, Rollout, next_deadline};
-use airboss_judge::burn::{BurnRule, WORKBOOK};
-use airboss_judge::suggest::{self, Fit};
 use airboss_judge::{Assessment, SliAssessment};
-use airboss_model::manifest::{Service, Target, Then};
+use airboss_model::manifest::{Target, Then};
 use airboss_model::target::{InstanceState, ObservedInstance};
-use airboss_model::{ArmId, LaneId, Span, Timestamp};
+use airboss_model::{ArmId, Timestamp};
 use airboss_runtime::Snapshot;
-use airboss_runtime::history::{Learnt, SloRecord, stretches};
 use airboss_runtime::hub::AgentInfo;
 use airboss_store::{EventRow, RolloutRow};
 
 use crate::api::views::{
-    AgentView, ArmView, BudgetView, BurnRateView, EventView, GateView, InstanceView, LaneView,
-    NextView, ProgressView, QueuedView, RecentView, RolloutView, SloAdviceView, SloList, StepView,
-    TrafficView, VerdictView, VersionView,
+    AgentView, ArmView, EventView, GateView, InstanceView, LaneView, NextView, ProgressView,
+    QueuedView, RecentView, RolloutView, StepView, TrafficView, VerdictView, VersionView,
 };
+use crate::promises::{budgets, forecast};
 
 /// Odds beyond this are all the same to a person, and JSON has no infinity.
 const ODDS_MAX: f64 = 1e15;
@@ -83,103 +80,6 @@ pub fn lane(
     }
 }
 
-/// The windows of the workbook's alerts, shortest first.
-const WINDOWS: [u64; 5] = [300, 1_800, 3_600, 21_600, 259_200];
-
-fn window(seconds: u64) -> String {
-    Span::secs(seconds).to_string()
-}
-
-fn budgets(learnt: &Learnt) -> Vec<BudgetView> {
-    let budget = |slo: &SloRecord| {
-        let status = slo.budget.status(learnt.at);
-        let alert = |rule: &&BurnRule| {
-            let kind = if rule.page { "page" } else { "ticket" };
-            let (long, short) = (window(rule.long), window(rule.short));
-            format!("{kind}: {} over {long} and {short}", rule.rate)
-        };
-        BudgetView {
-            slo: slo.name.clone(),
-            objective: slo.objective,
-            left: status.left,
-            burn_rates: WINDOWS
-                .iter()
-                .map(|seconds| BurnRateView {
-                    window: window(*seconds),
-                    rate: slo.budget.burn_rate(*seconds),
-                })
-                .collect(),
-            seconds_to_exhaustion: status.exhausted_in.filter(|seconds| seconds.is_finite()),
-            alerts: slo.budget.alerts(&WORKBOOK).iter().map(alert).collect(),
-        }
-    };
-    learnt.slos.iter().map(budget).collect()
-}
-
-/// What to know before a release goes out: budgets that are spent, and steps that the usual
-/// traffic cannot prove.
-pub fn cautions(service: &Service, learnt: &Learnt) -> Vec<String> {
-    let spent = budgets(learnt)
-        .into_iter()
-        .filter(|budget| budget.left <= 0.0);
-    let spent = spent.map(|budget| {
-        format!(
-            "the error budget of `{}` is spent: more than {} of the requests of 30 days are bad; \
-             a release that is no fix spends more of it",
-            budget.slo,
-            airboss_judge::words::percent(1.0 - budget.objective)
-        )
-    });
-    let usual = learnt.usual.as_ref();
-    let steps = usual.map_or_else(Vec::new, |usual| {
-        airboss_telemetry::forecast(service, usual)
-    });
-    let poor = steps.into_iter().filter(|step| step.advice.is_some());
-    spent
-        .chain(poor.map(|step| format!("step {step}")))
-        .collect()
-}
-
-/// What the history says of a lane's SLOs.
-pub fn slos(lane: &LaneId, learnt: Option<&Learnt>) -> SloList {
-    let usual = learnt.and_then(|learnt| learnt.usual.as_ref());
-    SloList {
-        service: lane.service().to_string(),
-        environment: lane.environment().to_string(),
-        requests_per_second: usual.map(|usual| usual.requests_per_second),
-        usual: usual.map(|usual| usual.ratios.clone()).unwrap_or_default(),
-        history_seconds: learnt.map_or(0, |learnt| learnt.seconds),
-        slos: learnt
-            .iter()
-            .flat_map(|learnt| &learnt.slos)
-            .map(advice)
-            .collect(),
-    }
-}
-
-fn advice(slo: &SloRecord) -> SloAdviceView {
-    let history = stretches(&slo.budget);
-    let suggestion = suggest::suggest(&history, slo.dispersion);
-    let fit = match suggest::fit(slo.objective, &history) {
-        Fit::Good => "good",
-        Fit::NotReachable => "not_reachable",
-        Fit::TooLoose => "too_loose",
-        Fit::Unknown => "unknown",
-    };
-    SloAdviceView {
-        slo: slo.name.clone(),
-        objective: slo.objective,
-        fit: fit.to_owned(),
-        requests: history.iter().map(|rate| rate.requests).sum(),
-        bad: history.iter().map(|rate| rate.bad).sum(),
-        proposed: suggestion.as_ref().map(|suggestion| suggestion.objective),
-        reason: suggestion.map_or_else(
-            || "fewer than 1,000 requests were seen: too few to propose anything".to_owned(),
-            |suggestion| suggestion.reason,
-        ),
-    }
-}
-
 /// An agent; empty where none has reported.
 pub fn agent_view(agent: Option<&AgentInfo>) -> AgentView {
     AgentView {
@@ -220,22 +120,6 @@ fn progress(snapshot: &Snapshot, rollout: &Rollout) -> ProgressView {
         verdict: assessment.map(verdict),
         next: next(lane, rollout),
         forecast: forecast(snapshot, rollout),
-    }
-}
-
-/// What the steps may expect, where the plan is the manifest's canary.
-fn forecast(snapshot: &Snapshot, rollout: &Rollout) -> Vec<String> {
-    let usual = snapshot
-        .learnt
-        .as_ref()
-        .and_then(|learnt| learnt.usual.as_ref());
-    let waits = rollout.plan.steps.iter().any(|step| step.needs_pass);
-    match usual.filter(|_| waits) {
-        Some(usual) => airboss_telemetry::forecast(&rollout.request.service, usual)
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        None => Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod api;
 pub mod blobs;
 mod draw;
 mod problem;
+mod promises;
 mod routes;
 
 use std::sync::Arc;

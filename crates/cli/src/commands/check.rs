@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use airboss_model::manifest::{
     self, Bake, Canary, Diagnostic, Document, ProcessTarget, Resource, Service, Slo, Sticky,
-    Strategy, Target, Then, Tier, WhenBusy,
+    Strategy, Target, Then, Tier, WhenBusy, WhenSpent,
 };
 use airboss_telemetry::{Forecast, Usual, forecast};
 use serde_json::json;
@@ -286,6 +286,11 @@ fn rollout(service: &Service) -> Vec<String> {
         }
         .to_owned(),
     );
+    if rollout.when_spent == WhenSpent::Refuse {
+        lines.push(
+            "a release is refused while an error budget is spent, unless it is a fix".to_owned(),
+        );
+    }
     lines.push(format!(
         "without a controller for {}, traffic returns to stable by itself",
         rollout.exposure_lease

@@ -44,6 +44,7 @@ pub async fn run(args: ShipArgs, context: &mut Context) -> anyhow::Result<Exit> 
         digest: artifact.digest.clone(),
         environment: args.environment,
         by: identity::by(args.by.by.as_deref()),
+        fix: args.fix,
     };
     let key = uuid::Uuid::now_v7().to_string();
     let accepted = client.ship(&request, &key).await?;

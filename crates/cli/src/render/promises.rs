@@ -15,6 +15,13 @@ pub(super) fn budgets(lane: &LaneView) -> Vec<Line> {
     lines.collect()
 }
 
+/// A promise with all its nines.
+fn objective(ratio: f64) -> String {
+    // Ten digits hide the rounding of the multiplication by 100.
+    let percent = format!("{:.10}", ratio * 100.0);
+    format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+}
+
 fn budget_chunks(budget: &BudgetView) -> Vec<Chunk> {
     let (left, style) = if budget.left < 0.0 {
         ("overspent".to_owned(), Style::Bad)
@@ -30,7 +37,7 @@ fn budget_chunks(budget: &BudgetView) -> Vec<Chunk> {
         Chunk::new(&budget.slo),
         Chunk::styled(left, style),
         Chunk::styled(
-            format!("of 30 days at {}", words::percent(budget.objective)),
+            format!("of 30 days at {}", objective(budget.objective)),
             Style::Dim,
         ),
     ];
@@ -92,10 +99,10 @@ pub fn slos(list: &SloList) -> Vec<Line> {
         };
         let mut chunks = vec![
             Chunk::styled(&slo.slo, Style::Bold),
-            Chunk::styled(format!("{} {word}", words::percent(slo.objective)), style),
+            Chunk::styled(format!("{} {word}", objective(slo.objective)), style),
         ];
         if let Some(proposed) = slo.proposed.filter(|_| slo.fit != "good") {
-            let text = format!("propose objective: {}", words::percent(proposed));
+            let text = format!("propose objective: {}", objective(proposed));
             chunks.push(Chunk::styled(text, Style::Name));
         }
         chunks.push(Chunk::new(&slo.reason));

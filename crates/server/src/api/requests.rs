@@ -24,6 +24,9 @@ pub struct ShipRequest {
     pub environment: Option<String>,
     /// Who asks, for the record.
     pub by: String,
+    /// The release repairs what spends an error budget: it goes although a budget is spent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fix: bool,
 }
 
 fn manifest_name() -> String {

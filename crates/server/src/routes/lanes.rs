@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 use super::last_event;
 use crate::api::views::{LaneList, LaneView, Problem, SloList};
 use crate::problem::{Failure, Result};
-use crate::{Here, Site, draw};
+use crate::{Here, Site, draw, promises};
 
 pub fn router() -> OpenApiRouter<Arc<Site>> {
     OpenApiRouter::new()
@@ -116,7 +116,7 @@ async fn slos(
 ) -> Result<Json<SloList>> {
     let lane = id(&service, &environment)?;
     let snapshot = site.runtime.snapshot(&lane).ok_or_else(|| unknown(&lane))?;
-    Ok(Json(draw::slos(&lane, snapshot.learnt.as_deref())))
+    Ok(Json(promises::slos(&lane, snapshot.learnt.as_deref())))
 }
 
 /// Live traffic as a recording that `airboss judge` reads: a header, then a line for each second

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{Answer, Cause, Command, Event, Input, PassedBy, Request};
-use airboss_model::manifest::{Service, Severity};
+use airboss_model::manifest::{Service, Severity, WhenSpent};
 use airboss_model::{Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
 use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow};
 use axum::Json;
@@ -21,7 +21,7 @@ use crate::api::views::{
     VerdictView,
 };
 use crate::problem::{Failure, Result};
-use crate::{Here, Site, draw};
+use crate::{Here, Site, draw, promises};
 
 /// How long an agent may take to hand over log lines.
 const LOGS_WITHIN: Duration = Duration::from_secs(10);
@@ -58,7 +58,26 @@ async fn ship(
         .map_or(Ok(EnvironmentName::default()), str::parse)?;
     let digest: Digest = request.digest.parse()?;
     let release = ReleaseId::new(&name, &request.version)?;
+    let lane = LaneId::new(&name, &environment);
     let store = site.runtime.store();
+    let known = site.runtime.snapshot(&lane);
+    if let Some(learnt) = known.and_then(|snapshot| snapshot.learnt.clone()) {
+        let spent = promises::spent(&service, &learnt);
+        let refuses = service.spec.rollout.when_spent == WhenSpent::Refuse && !request.fix;
+        // A repeated request is answered as it was the first time, whatever was spent since.
+        if refuses && !spent.is_empty() && store.inbox_entry(&key).await?.is_none() {
+            return Err(Failure::new(
+                StatusCode::CONFLICT,
+                "budget_spent",
+                "an error budget is spent and the manifest says `when_spent: refuse`; a release that repairs it goes with `airboss ship --fix`",
+            )
+            .details(spent));
+        }
+        if !request.fix {
+            warnings.extend(spent);
+        }
+        warnings.extend(promises::unproven(&service, &learnt));
+    }
     let now = site.runtime.clock().now();
     if store.artifact(&digest).await?.is_none() {
         return Err(Failure::not_found(format!(
@@ -87,11 +106,7 @@ async fn ship(
         })
         .await?;
     let rollout = store.allocate_rollout(&name).await?;
-    let lane = LaneId::new(&name, &environment);
-    let known = site.runtime.snapshot(&lane);
-    if let Some(learnt) = known.and_then(|snapshot| snapshot.learnt.clone()) {
-        warnings.extend(draw::cautions(&service, &learnt));
-    }
+
     let command = Command::Ship(Request {
         rollout,
         release,

@@ -1,15 +1,19 @@
 //! Live traffic as a recording, and what was learnt from it.
 
-use airboss_judge::Config;
+use airboss_judge::burn::ErrorBudget;
 use airboss_judge::recording::{History, VerdictLine, judge_lines};
+use airboss_judge::{Config, Rate};
 use airboss_model::manifest::{self, Resource};
+use airboss_runtime::Clock;
+use airboss_store::{NoteRow, SqliteOptions, SqliteStore, Store as _};
 use axum::body::Body;
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
-use crate::harness::{Agent, Server, authorized, manifest};
+use crate::harness::{Agent, Server, authorized, manifest, manifest_with, ship};
 
 /// Records until told to stop; the lines.
 async fn record(server: &Server) -> (mpsc::Sender<()>, tokio::task::JoinHandle<String>) {
@@ -134,4 +138,84 @@ async fn budgets_are_spent_and_objectives_are_measured_by_users_traffic() {
         slos["requests_per_second"].as_f64().unwrap() > 0.0,
         "{slos}"
     );
+}
+
+/// A month in which twice as much was bad as was promised, as an earlier server kept it.
+async fn overspent(folder: &std::path::Path) {
+    let mut budget = ErrorBudget::new(0.99).unwrap();
+    let now = Clock::system().now();
+    let second = u64::try_from(now.as_second()).unwrap();
+    for hour in (0..720).rev() {
+        let rate = Rate {
+            bad: 2_000_000,
+            requests: 100_000_000,
+        };
+        budget.observe(second - hour * 3_600, rate);
+    }
+    let store = SqliteStore::open(folder.join("airboss.db"), SqliteOptions::default());
+    let store = store.await.unwrap();
+    let note = NoteRow {
+        lane: "shop/production".parse().unwrap(),
+        topic: "budgets".to_owned(),
+        body: json!([{ "slo": "availability", "objective": 0.99, "budget": budget }]),
+        at: now,
+    };
+    store.put_note(&note).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_spent_budget_refuses_releases_but_neither_fixes_nor_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    overspent(folder.path()).await;
+    let server = Server::on(folder).await;
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    let manifest =
+        manifest_with("canary: { steps: [10%, 100%], hold_old: 1s }\n    when_spent: refuse");
+    let request = |version: &str, digest: &str, fix: bool| {
+        let mut request = ship(version, digest);
+        request["manifest"] = manifest.clone().into();
+        request["fix"] = fix.into();
+        request
+    };
+    let first = server.upload("one").await;
+    let (status, _) = server
+        .post("/api/v1/rollouts", request("1.0.0", &first, false))
+        .await;
+    assert_eq!(status, StatusCode::CREATED);
+    server
+        .wait("/api/v1/rollouts/shop-1", |it| it["outcome"] == "shipped")
+        .await;
+    server
+        .wait("/api/v1/lanes/shop/production", |it| {
+            it["budgets"][0]["left"]
+                .as_f64()
+                .is_some_and(|left| left < 0.0)
+        })
+        .await;
+    let second = server.upload("two").await;
+    let (status, body) = server
+        .post("/api/v1/rollouts", request("1.1.0", &second, false))
+        .await;
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::CONFLICT, &"budget_spent".into())
+    );
+    assert!(
+        body["details"][0]
+            .as_str()
+            .unwrap()
+            .contains("`availability`"),
+        "{body}"
+    );
+    let (status, body) = server
+        .post("/api/v1/rollouts", request("1.1.0", &second, true))
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    let abort = json!({ "by": "ann" });
+    let rollout = body["rollout"].as_str().unwrap();
+    let (status, body) = server
+        .post(&format!("/api/v1/rollouts/{rollout}/abort"), abort)
+        .await;
+    assert_eq!(status, StatusCode::OK, "{body}");
 }
