@@ -18,7 +18,7 @@ use stage::Stage;
 
 const MANIFEST: &str = include_str!("airboss.yaml");
 /// Requests a second. Two small cores carry it with room to spare.
-const RATE: u32 = 500;
+const RATE: u32 = 1_500;
 /// The manifest's promise on latency.
 const SLOW_ANSWER: Duration = Duration::from_millis(250);
 /// Exit codes of `airboss ship --watch`.
