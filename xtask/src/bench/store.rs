@@ -32,7 +32,7 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
     );
     let table = String::from_utf8_lossy(&output.stdout);
     Ok(format!(
-        "```text\n{}\n```\n\n\
+        "{}\n\n\
          `cargo {}`: every commit is durable (`synchronous = FULL`) before it is answered, beside bare inserts of the \
          same bytes on the same disk in the same run.",
         table.trim_end(),
