@@ -13,6 +13,7 @@ pub use sqlite::{
     RestoreError, SqliteOptions, SqliteStore, backup_name, newest_backup, rotate_backups,
 };
 
+use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use async_trait::async_trait;
 
@@ -160,8 +161,8 @@ pub trait Store: Send + Sync + 'static {
     /// Every lane, by name.
     async fn lanes(&self) -> Result<Vec<LaneRow>>;
 
-    /// The one transaction: events, state, effects, the consumed command with its answer and
-    /// the projection for readers, guarded by `seq` and `epoch`. Returns the numbers of the
+    /// The one transaction: events, state, effects, the consumed command with its answer, the
+    /// projection for readers and the ledger's leaves, guarded by `seq` and `epoch`. Returns the numbers of the
     /// events in the global order, in their order. On any error nothing was written.
     async fn commit(&self, commit: &Commit) -> Result<Committed>;
 
@@ -218,11 +219,23 @@ pub trait Store: Send + Sync + 'static {
     /// The number of the newest event, 0 where there is none.
     async fn last_event(&self) -> Result<u64>;
 
+    // ---- the ledger: every event is sealed in the transaction that brings it ---------------
+
+    /// The tree over every event: the event with number n is the leaf with index n - 1.
+    async fn log_head(&self) -> Result<Frontier>;
+    /// The hashes of a tile, as far as the tree has them.
+    async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>>;
+    /// Events in the global order exactly as they are stored, with the inputs of their decisions.
+    /// At most as many as asked for, and no more than 8 MiB of texts, but always one where there
+    /// is one.
+    async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>>;
+
     // ---- housekeeping --------------------------------------------------------------------
 
     /// Writes a consistent copy of the whole database to a new file.
     async fn backup(&self, to: &std::path::Path) -> Result<()>;
-    /// Checks the whole database; the findings, empty where it is sound.
+    /// Checks the whole database, each event against the ledger; the findings, empty where it is
+    /// sound. Who can rewrite events and ledger alike is caught by earlier signed checkpoints only.
     async fn verify(&self) -> Result<Vec<String>>;
     /// Ends every connection after what is under way.
     async fn close(&self);

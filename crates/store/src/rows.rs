@@ -275,3 +275,14 @@ pub struct EventFilter {
     /// At most so many; 0 means 500, more than 5,000 means 5,000.
     pub limit: u32,
 }
+
+/// Which records to read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RecordFilter {
+    /// Only those behind this number.
+    pub after: u64,
+    /// Of one lane.
+    pub lane: Option<LaneId>,
+    /// At most so many; 0 means 500, more than 5,000 means 5,000.
+    pub limit: u32,
+}

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 
 use super::fault::{Fault, Place};
 use super::open::{marker, only_findings, sync_folder_of, write_marker};
-use super::{SqliteStore, migrate};
+use super::{SqliteStore, log_check, migrate};
 use crate::{Result, StoreError};
 
 const WHAT: &str = "the backup";
@@ -146,9 +146,10 @@ async fn vacuum_into(place: &Place, partial: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Every finding of a thorough check: SQLite's own, references, and counts that must agree.
+/// Every finding of a thorough check: SQLite's own, references, counts that must agree,
+/// and events against their seals.
 pub(super) async fn verify(readers: &SqlitePool) -> Result<Vec<String>, Fault> {
-    let mut db = readers.acquire().await?;
+    let mut db = readers.begin().await?;
     let findings: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)")
         .fetch_all(&mut *db)
         .await?;
@@ -159,6 +160,8 @@ pub(super) async fn verify(readers: &SqlitePool) -> Result<Vec<String>, Fault> {
             findings.push(format!("{finding} ({broken})"));
         }
     }
+    findings.extend(log_check::check(&mut db).await?);
+    db.commit().await?;
     Ok(findings)
 }
 

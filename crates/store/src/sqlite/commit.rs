@@ -122,6 +122,10 @@ impl Write for Prepared {
     type Answer = Committed;
     const WHAT: &'static str = "the commit of a decision";
 
+    fn brings_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Committed, Fault> {
         let mut script = self.script()?;
         let rows = self.events.len() + self.effects.len() + self.rollouts.len();

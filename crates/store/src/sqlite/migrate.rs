@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, raw_sql};
 
 use super::fault::{Fault, Place};
+use super::log;
 use crate::StoreError;
 
 /// Every step, in order: its number, its name, its SQL. A step that was shipped never changes.
@@ -17,6 +18,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         2,
         "notes",
         include_str!("../../migrations/sqlite/0002_notes.sql"),
+    ),
+    (
+        3,
+        "log",
+        include_str!("../../migrations/sqlite/0003_log.sql"),
     ),
 ];
 
@@ -53,7 +59,8 @@ pub(super) fn check(newest: Option<i64>, place: &Place) -> Result<(), StoreError
     }
 }
 
-/// Takes the steps that are missing, all in one transaction.
+/// Takes the steps that are missing, all in one transaction, and seals the events of a database
+/// that is older than the ledger.
 pub(super) async fn run(db: &mut SqliteConnection) -> Result<(), Fault> {
     let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
     raw_sql(CREATE_STEPS).execute(&mut *tx).await?;
@@ -72,6 +79,7 @@ pub(super) async fn run(db: &mut SqliteConnection) -> Result<(), Fault> {
             .execute(&mut *tx)
             .await?;
     }
+    log::seal(&mut tx).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -15,6 +15,8 @@ mod evidence;
 mod fault;
 mod inbox;
 mod lanes;
+mod log;
+mod log_check;
 mod migrate;
 mod notes;
 mod open;
@@ -28,14 +30,15 @@ pub use backup::{RestoreError, backup_name, newest_backup, rotate_backups};
 use std::path::Path;
 use std::time::Duration;
 
+use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use async_trait::async_trait;
 use sqlx::SqlitePool;
 
 use crate::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NewInboxEntry, NoteRow, ReleaseRow, Result, RolloutFilter, RolloutRow,
-    ServiceRow, Store,
+    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, Result, RolloutFilter,
+    RolloutRow, ServiceRow, Store,
 };
 use codec::limit;
 use fault::{Fault, Place};
@@ -272,6 +275,19 @@ impl Store for SqliteStore {
     async fn last_event(&self) -> Result<u64> {
         let query = events::last(&self.readers);
         self.read("the reading of the newest event", query).await
+    }
+
+    async fn log_head(&self) -> Result<Frontier> {
+        self.read("the reading of the ledger", log::head(&self.readers))
+            .await
+    }
+    async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>> {
+        let query = log::tile(&self.readers, tile);
+        self.read("the reading of the ledger", query).await
+    }
+    async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>> {
+        let query = log::records(&self.readers, filter, limit(filter.limit, 500, MOST));
+        self.read("the reading of records", query).await
     }
 
     async fn backup(&self, to: &Path) -> Result<()> {

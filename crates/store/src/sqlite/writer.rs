@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fault::{Broken, Fault, Place};
+use super::log;
 use crate::{Result, StoreError};
 
 /// Operations that may wait; further callers wait until there is room.
@@ -36,6 +37,11 @@ pub(super) trait Write: Send + Sync + 'static {
         &self,
         db: &mut SqliteConnection,
     ) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
+
+    /// Whether it adds events, which the transaction then seals.
+    fn brings_events(&self) -> bool {
+        false
+    }
 }
 
 /// A [`Write`] with someone who waits for it.
@@ -43,6 +49,8 @@ pub(super) trait Write: Send + Sync + 'static {
 trait Job: Send {
     /// Applies it and keeps its answer. `Ok(false)` where it was refused.
     async fn apply(&mut self, db: &mut SqliteConnection) -> Result<bool, Broken>;
+    /// As [`Write::brings_events`].
+    fn brings_events(&self) -> bool;
     /// Tells the answer, or why the transaction failed.
     fn tell(self: Box<Self>, place: &Place, committed: Result<(), &Broken>);
 }
@@ -68,6 +76,10 @@ impl<W: Write> Job for Waiting<W> {
         let kept = answer.is_ok();
         self.answer = Some(answer);
         Ok(kept)
+    }
+
+    fn brings_events(&self) -> bool {
+        self.write.brings_events()
     }
 
     fn tell(self: Box<Self>, place: &Place, committed: Result<(), &Broken>) {
@@ -303,12 +315,23 @@ async fn transact(
             }
         }
         Share::Savepoints => {
-            for job in jobs {
+            for job in jobs.iter_mut() {
                 alone(db, job.as_mut()).await.map_err(Undone::Later)?;
             }
         }
     }
+    if jobs.iter().any(|job| job.brings_events()) {
+        seal(db).await.map_err(Undone::Later)?;
+    }
     statement(db, "COMMIT").await.map_err(Undone::Later)
+}
+
+/// Seals the transaction's events, all of them at once.
+async fn seal(db: &mut SqliteConnection) -> Result<(), Broken> {
+    log::seal(db).await.map_err(|fault| match fault {
+        Fault::Broken(broken) => broken,
+        Fault::Refused(error) => Broken::Unreadable(error.to_string()),
+    })
 }
 
 /// Applies a job in a savepoint of its own.

@@ -9,6 +9,7 @@
 mod bad_days;
 mod conformance;
 mod crash;
+mod ledger;
 mod make;
 mod sqlite;
 mod world;

@@ -6,6 +6,7 @@ pub mod claims;
 pub mod commits;
 pub mod inbox;
 pub mod known;
+pub mod log;
 pub mod reading;
 pub mod recording;
 
@@ -48,6 +49,12 @@ macro_rules! suite {
                 a_return_to_an_older_manifest_is_in_force
                 an_artifact_registered_again_stays_as_it_was
                 releases_are_listed_newest_first;
+            log:
+                every_event_is_a_leaf_of_the_log
+                a_refused_commit_leaves_no_leaf
+                records_are_the_stored_texts_and_know_the_event_before_them
+                tiles_lead_to_the_root_and_prove_every_event
+                a_commit_with_many_events_is_sealed_whole;
             reading:
                 rollouts_are_paged_newest_first
                 rollouts_are_found_by_service_environment_and_end

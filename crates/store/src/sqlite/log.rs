@@ -1,0 +1,214 @@
+//! The ledger's tables: sealing events as they are committed, and reading what is sealed.
+//!
+//! Events are sealed once a transaction, just before it commits, from the rows as they are stored
+//! by then: so the tree covers what is on disk and not what somebody meant to write. The same
+//! code seals the events of a database that is older than the ledger.
+
+use airboss_ledger::{Frontier, HASH_BYTES, Hash, Record, Tile};
+use futures_util::TryStreamExt as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Executor as _, QueryBuilder, Row as _, Sqlite, SqlitePool};
+
+use super::codec::{Columns as _, integer};
+use super::fault::Fault;
+use crate::RecordFilter;
+
+/// Events as [`read_record`] reads them, behind the number that the text goes on with.
+macro_rules! select_records {
+    ($behind:literal) => {
+        concat!(
+            "SELECT e.number, e.lane, e.seq, e.rollout, e.at, e.kind, e.message, e.body, i.input,
+                coalesce((SELECT max(p.number) FROM events AS p
+                    WHERE p.lane = e.lane AND p.number < e.number), 0) AS previous
+            FROM events AS e LEFT JOIN inputs AS i ON i.lane = e.lane AND i.seq = e.seq
+            WHERE e.number > ",
+            $behind
+        )
+    };
+}
+pub(super) use select_records;
+
+/// The newest sealed state, then the events behind it, at most [`CHUNK`].
+const UNSEALED: &str = concat!(
+    "SELECT size, frontier FROM log WHERE only = 1; ",
+    select_records!("(SELECT size FROM log WHERE only = 1) ORDER BY e.number LIMIT 4096")
+);
+/// Events that are sealed at once.
+const CHUNK: usize = 4096;
+
+pub(super) const HEAD: &str = "SELECT size, frontier FROM log WHERE only = 1";
+const HASHES: &str = "SELECT hash FROM log_hashes
+    WHERE level = $1 AND place >= $2 AND place < $3 ORDER BY place";
+
+/// Texts of records that one call returns at most, in bytes; the first record always fits.
+const RECORD_BYTES: usize = 8 << 20;
+
+/// Seals every event that is not, inside the caller's transaction.
+pub(super) async fn seal(db: &mut SqliteConnection) -> Result<(), Fault> {
+    while seal_chunk(db).await? == CHUNK {}
+    Ok(())
+}
+
+/// Seals up to a chunk of events; how many they were.
+async fn seal_chunk(db: &mut SqliteConnection) -> Result<usize, Fault> {
+    let mut levels: Vec<Level> = Vec::new();
+    let mut sealed = 0;
+    let mut frontier = None;
+    let mut rows = db.fetch(UNSEALED);
+    while let Some(row) = rows.try_next().await? {
+        let Some(frontier) = &mut frontier else {
+            frontier = Some(read_head(&row)?);
+            continue;
+        };
+        let record = read_record(&row)?;
+        if record.number != frontier.size() + 1 {
+            return Err(missing(frontier.size() + 1));
+        }
+        let leaf = record
+            .leaf()
+            .map_err(|why| Fault::unreadable(why.to_string()))?;
+        frontier.append(leaf, |level, place, hash| {
+            if level % 8 == 0 {
+                Level::of(&mut levels, level / 8, place)
+                    .hashes
+                    .extend(hash.0);
+            }
+        });
+        sealed += 1;
+    }
+    drop(rows);
+    let frontier = frontier.ok_or_else(|| Fault::unreadable("the ledger has no head".into()))?;
+    if sealed > 0 {
+        write(db, &frontier, levels).await?;
+    }
+    Ok(sealed)
+}
+
+/// New hashes of one level of tiles, one behind the other.
+struct Level {
+    level: u32,
+    first: u64,
+    hashes: Vec<u8>,
+}
+
+impl Level {
+    fn of(levels: &mut Vec<Self>, level: u32, first: u64) -> &mut Self {
+        let found = levels.iter().position(|it| it.level == level);
+        let place = found.unwrap_or_else(|| {
+            levels.push(Self {
+                level,
+                first,
+                hashes: Vec::new(),
+            });
+            levels.len() - 1
+        });
+        &mut levels[place]
+    }
+}
+
+/// Writes new hashes and the new head in one trip: all hashes of a level come as one value that
+/// SQLite cuts up.
+async fn write(
+    db: &mut SqliteConnection,
+    frontier: &Frontier,
+    levels: Vec<Level>,
+) -> Result<(), Fault> {
+    let mut script = QueryBuilder::<Sqlite>::new("UPDATE log SET size = ");
+    script
+        .push_bind(integer(frontier.size())?)
+        .push(", frontier = ")
+        .push_bind(frontier.to_bytes())
+        .push(" WHERE only = 1");
+    for level in levels {
+        let count = (level.hashes.len() / HASH_BYTES) as i64;
+        script
+            .push("; INSERT INTO log_hashes (level, place, hash) WITH RECURSIVE ours (place) AS (SELECT 0 UNION ALL SELECT place + 1 FROM ours WHERE place + 1 < ")
+            .push_bind(count)
+            .push(") SELECT ")
+            .push_bind(i64::from(level.level))
+            .push(", ")
+            .push_bind(integer(level.first)?)
+            .push(" + place, substr(")
+            .push_bind(level.hashes)
+            .push(", place * 32 + 1, 32) FROM ours");
+    }
+    script.build().execute(db).await?;
+    Ok(())
+}
+
+pub(super) async fn head(db: &SqlitePool) -> Result<Frontier, Fault> {
+    read_head(&sqlx::query(HEAD).fetch_one(db).await?)
+}
+
+/// The hashes of a tile; fewer than its width where the log is smaller.
+pub(super) async fn tile(db: &SqlitePool, tile: Tile) -> Result<Vec<Hash>, Fault> {
+    let first = integer(tile.first())?;
+    let rows = sqlx::query(HASHES)
+        .bind(i64::from(tile.level))
+        .bind(first)
+        .bind(first.saturating_add(i64::from(tile.width)))
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(read_hash).collect()
+}
+
+pub(super) async fn records(
+    db: &SqlitePool,
+    filter: &RecordFilter,
+    limit: i64,
+) -> Result<Vec<Record>, Fault> {
+    let mut query = QueryBuilder::<Sqlite>::new(select_records!(""));
+    query.push_bind(integer(filter.after)?);
+    if let Some(lane) = &filter.lane {
+        query.push(" AND e.lane = ").push_bind(lane.to_string());
+    }
+    query.push(" ORDER BY e.number LIMIT ").push_bind(limit);
+    let mut rows = query.build().fetch(db);
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let record = read_record(&row)?;
+        bytes += record.message.len() + record.body.len() + record.input.len();
+        if bytes > RECORD_BYTES && !records.is_empty() {
+            break;
+        }
+        records.push(record);
+    }
+    Ok(records)
+}
+
+pub(super) fn missing(number: u64) -> Fault {
+    Fault::unreadable(format!(
+        "event {number} is missing, so the log cannot go on"
+    ))
+}
+
+pub(super) fn read_head(row: &SqliteRow) -> Result<Frontier, Fault> {
+    let size = row.count("size")?;
+    let bytes: Vec<u8> = row.try_get("frontier")?;
+    Frontier::from_bytes(size, &bytes).map_err(|why| Fault::unreadable(why.to_string()))
+}
+
+pub(super) fn read_hash(row: &SqliteRow) -> Result<Hash, Fault> {
+    let bytes: Vec<u8> = row.try_get("hash")?;
+    let bytes = bytes.try_into();
+    bytes
+        .map(Hash)
+        .map_err(|_| Fault::unreadable("a hash of the ledger has not 32 bytes".into()))
+}
+
+/// An event as it is stored. Nothing is parsed, so that what was tampered with can be told too.
+pub(super) fn read_record(row: &SqliteRow) -> Result<Record, Fault> {
+    Ok(Record {
+        number: row.count("number")?,
+        previous: row.count("previous")?,
+        lane: row.text("lane")?,
+        seq: row.count("seq")?,
+        rollout: row.maybe_text("rollout")?,
+        at: row.integer("at")?,
+        kind: row.text("kind")?,
+        message: row.text("message")?,
+        body: row.text("body")?,
+        // Where the input is gone its event is not what was sealed, which is told as that.
+        input: row.maybe_text("input")?.unwrap_or_default(),
+    })
+}
