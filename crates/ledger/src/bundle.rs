@@ -103,8 +103,8 @@ pub enum BundleError {
     /// An event that cannot be a leaf.
     #[error(transparent)]
     TooLarge(#[from] EntryTooLarge),
-    /// The rollout is not in it.
-    #[error("the bundle's last event is not of {rollout}")]
+    /// The rollout is not in it, or something else is behind it.
+    #[error("the bundle's last decision is not of {rollout}")]
     NotOfRollout {
         /// The rollout.
         rollout: String,
@@ -188,8 +188,12 @@ impl Bundle {
             }
             previous = number;
         }
-        let last = self.records.last().map(|last| &last.record);
-        if last.is_some_and(|last| last.rollout.as_ref() == Some(&self.rollout)) {
+        // One decision may end this rollout and begin the next, so its other events are here too.
+        let of_rollout = |it: &&Sealed| it.record.rollout.as_ref() == Some(&self.rollout);
+        let end = self.records.iter().rfind(of_rollout);
+        if end.map(|it| it.record.seq) == self.records.last().map(|it| it.record.seq)
+            && end.is_some()
+        {
             Ok(checkpoint)
         } else {
             Err(BundleError::NotOfRollout {

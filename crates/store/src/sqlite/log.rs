@@ -7,7 +7,7 @@
 use airboss_ledger::{Frontier, HASH_BYTES, Hash, Record, Tile};
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Executor as _, QueryBuilder, Row as _, Sqlite, SqlitePool};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer};
 use super::fault::Fault;
@@ -54,7 +54,7 @@ async fn seal_chunk(db: &mut SqliteConnection) -> Result<usize, Fault> {
     let mut levels: Vec<Level> = Vec::new();
     let mut sealed = 0;
     let mut frontier = None;
-    let mut rows = db.fetch(UNSEALED);
+    let mut rows = sqlx::query(UNSEALED).fetch(&mut *db);
     while let Some(row) = rows.try_next().await? {
         let Some(frontier) = &mut frontier else {
             frontier = Some(read_head(&row)?);
