@@ -66,7 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that do no I/O, read no clock, draw no random number and know no async runtime.
-const PURE: &[&str] = &["model", "judge", "flags", "engine"];
+const PURE: &[&str] = &["model", "judge", "flags", "engine", "ledger"];
 
 /// Crates that a pure room may not depend on.
 const IMPURE_CRATES: &[&str] = &[

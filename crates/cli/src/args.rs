@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use airboss_model::Span;
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::init::InitArgs;
 use crate::commands::judge::JudgeArgs;
@@ -114,6 +115,8 @@ pub enum Verb {
     Record(RecordArgs),
     /// What a service's history says of its objectives
     Slo(SloArgs),
+    /// Check that the record is the one that was sealed, or export a rollout's part of it
+    Audit(AuditArgs),
     /// Look for what is wrong with this installation
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -13,6 +13,10 @@ pub const FOLDER: &str = ".airboss";
 pub const SERVER_FILE: &str = "server.json";
 /// The file in the data folder that holds the token, readable by its owner only.
 pub const TOKEN_FILE: &str = "token";
+/// The file in the data folder that holds the key that signs the log, readable by its owner only.
+pub const LOG_KEY_FILE: &str = "log.key";
+/// The file in the data folder that holds the public half of that key, to be kept elsewhere too.
+pub const LOG_PUBLIC_KEY_FILE: &str = "log.vkey";
 
 /// What a running server writes into [`SERVER_FILE`]. Unknown fields are left alone, so that an
 /// older client reads a newer server's file.

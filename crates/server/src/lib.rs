@@ -41,6 +41,8 @@ pub struct Site {
     pub blobs: Blobs,
     /// The token that clients and agents show.
     pub token: String,
+    /// What signs the ledger's checkpoints.
+    pub log_key: airboss_ledger::SigningKey,
     /// The data folder, for people.
     pub data_dir: String,
     /// The store's file, for `doctor`.
@@ -62,6 +64,7 @@ type Here = State<Arc<Site>>;
         (name = "rollouts", description = "One release going into one environment"),
         (name = "lanes", description = "A service in an environment, as it is"),
         (name = "events", description = "What happened"),
+        (name = "log", description = "What happened, sealed so that nobody can rewrite it unnoticed"),
         (name = "system", description = "The installation")
     )
 )]
@@ -73,6 +76,7 @@ fn api() -> OpenApiRouter<Arc<Site>> {
         .merge(routes::rollouts::router())
         .merge(routes::lanes::router())
         .merge(routes::events::router())
+        .merge(routes::log::router())
         .merge(routes::system::router())
 }
 
@@ -92,6 +96,7 @@ pub fn app(site: Arc<Site>) -> Router {
     )
     .layer(DefaultBodyLimit::max(BODY_MAX))
     .merge(routes::artifacts::upload())
+    .merge(routes::log::tiles())
     .merge(agents)
     .fallback(|| async {
         Failure::not_found(

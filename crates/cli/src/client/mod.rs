@@ -7,6 +7,8 @@ mod sse;
 use std::path::Path;
 use std::time::Duration;
 
+use airboss_ledger::{Hash, Tile};
+use airboss_server::api::log::{RecordList, RecordQuery};
 use airboss_server::api::requests::{
     ActionRequest, EventQuery, LogQuery, RollbackRequest, RolloutQuery, ShipRequest,
 };
@@ -14,6 +16,7 @@ use airboss_server::api::views::{
     Accepted, ArtifactView, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView,
     SloList, SystemView,
 };
+use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Serialize;
@@ -203,6 +206,43 @@ impl Client {
         self.json(self.get("/api/v1/system")).await
     }
 
+    /// The log's signed checkpoint.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn log_checkpoint(&self) -> Result<String, ClientError> {
+        self.text(self.get("/api/v1/log/checkpoint")).await
+    }
+
+    /// The public key that the server says signs its log.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn log_key(&self) -> Result<String, ClientError> {
+        self.text(self.get("/api/v1/log/key")).await
+    }
+
+    /// The hashes of a tile of the log.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where the log is smaller.
+    pub async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>, ClientError> {
+        let path = format!("/api/v1/log/tile/{tile}");
+        let bytes = self.bytes(self.get(&path)).await?;
+        Hash::many(&bytes)
+            .filter(|hashes| hashes.len() == usize::from(tile.width))
+            .ok_or_else(|| self.strange(&format!("its tile {tile} has another length")))
+    }
+
+    /// Events exactly as they are stored.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn log_records(&self, query: &RecordQuery) -> Result<RecordList, ClientError> {
+        self.json(self.get("/api/v1/log/records").query(query))
+            .await
+    }
+
     /// Does something to a rollout.
     ///
     /// # Errors
@@ -320,13 +360,28 @@ impl Client {
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let bytes = self.bytes(request).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            self.strange(&format!("its answer does not read as expected: {error}"))
+        })
+    }
+
+    async fn text(&self, request: RequestBuilder) -> Result<String, ClientError> {
+        String::from_utf8(self.bytes(request).await?.to_vec())
+            .map_err(|_| self.strange("its answer is no text"))
+    }
+
+    async fn bytes(&self, request: RequestBuilder) -> Result<Bytes, ClientError> {
         let answer = request.send().await.map_err(|error| self.failed(&error))?;
         let answer = self.checked(answer).await?;
-        let bytes = answer.bytes().await.map_err(|error| self.failed(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| ClientError::NotUnderstood {
+        answer.bytes().await.map_err(|error| self.failed(&error))
+    }
+
+    fn strange(&self, why: &str) -> ClientError {
+        ClientError::NotUnderstood {
             url: self.server.url.clone(),
-            why: format!("its answer does not read as expected: {error}"),
-        })
+            why: why.to_owned(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use crate::exit::UsageError;
 
 pub mod act;
+pub mod audit;
 pub mod check;
 pub mod completions;
 mod context;

@@ -5,9 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use airboss_ledger::SigningKey;
 use anyhow::{Context as _, bail};
 
-use crate::home::{self, SERVER_FILE, ServerFile, TOKEN_FILE};
+use crate::home::{self, LOG_KEY_FILE, LOG_PUBLIC_KEY_FILE, SERVER_FILE, ServerFile, TOKEN_FILE};
 
 /// The data folder of a host verb.
 #[derive(Debug, Clone)]
@@ -121,6 +122,47 @@ impl Folder {
         Ok(token)
     }
 
+    /// The key that signs the log, made at the first start; its public half lies beside it. It is
+    /// not encrypted: whoever reads the data folder can sign.
+    pub fn log_key(&self) -> anyhow::Result<SigningKey> {
+        let path = self.path.join(LOG_KEY_FILE);
+        let public = self.path.join(LOG_PUBLIC_KEY_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let key = SigningKey::from_secret_text(text.trim())
+                    .with_context(|| format!("{} holds no key: restore it", path.display()))?;
+                write_public(&public, &key)?;
+                return Ok(key);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        }
+        // A lost key is never replaced in silence: checks with the known key would fail.
+        if public.exists() {
+            bail!(
+                "{} is missing, but its public half {} is there: restore the key, or move the public half aside to have a new key made",
+                path.display(),
+                public.display()
+            );
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).context("the system has no random numbers")?;
+        let key = SigningKey::named_after_itself("airboss", &seed)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
+        writeln!(file, "{}", key.to_secret_text())
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        write_public(&public, &key)?;
+        Ok(key)
+    }
+
     /// Tells clients where the server listens.
     pub fn announce(&self, url: &str) -> anyhow::Result<()> {
         let file = ServerFile {
@@ -140,4 +182,12 @@ impl Folder {
     pub fn announced(&self) -> Option<ServerFile> {
         serde_json::from_slice(&fs::read(self.path.join(SERVER_FILE)).ok()?).ok()
     }
+}
+
+fn write_public(path: &Path, key: &SigningKey) -> anyhow::Result<()> {
+    let text = format!("{}\n", key.verifying_key());
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

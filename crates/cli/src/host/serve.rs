@@ -97,6 +97,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         runtime: Arc::clone(&runtime),
         blobs: Blobs::open(folder.sub("artifacts")?)?,
         token: folder.token()?,
+        log_key: folder.log_key()?,
         data_dir: folder.path().display().to_string(),
         store: format!("SQLite {}", path.display()),
     };

@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, reason = "tests are described by their names")]
 
+mod audit;
 mod bad_starts;
 mod folder;
 mod harness;

@@ -1,4 +1,5 @@
 //! The words of the HTTP API, shared by the server and its clients.
 
+pub mod log;
 pub mod requests;
 pub mod views;

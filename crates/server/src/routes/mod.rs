@@ -4,6 +4,7 @@ pub mod agents;
 pub mod artifacts;
 pub mod events;
 pub mod lanes;
+pub mod log;
 pub mod rollouts;
 pub mod system;
 

@@ -51,6 +51,7 @@ impl Server {
             runtime: Arc::clone(&runtime),
             blobs: Blobs::open(folder.path().join("artifacts")).unwrap(),
             token: TOKEN.to_owned(),
+            log_key: log_key(),
             data_dir: folder.path().display().to_string(),
             store: "SQLite".to_owned(),
         };
@@ -121,6 +122,11 @@ impl Server {
         }
         panic!("{path} never answered as wanted; last: {last:#}");
     }
+}
+
+/// The key that signs the test servers' checkpoints.
+pub fn log_key() -> airboss_ledger::SigningKey {
+    airboss_ledger::SigningKey::from_seed("airboss.test", &[3; 32]).unwrap()
 }
 
 pub fn authorized(method: &str, path: &str) -> axum::http::request::Builder {

@@ -10,6 +10,7 @@
 mod commands;
 mod document;
 mod harness;
+mod log;
 mod record;
 mod recording;
 mod streams;

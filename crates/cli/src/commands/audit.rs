@@ -1,0 +1,109 @@
+//! `airboss audit`: whether the record is the one that was sealed.
+
+mod export;
+mod log;
+mod offline;
+mod replay;
+
+use std::path::PathBuf;
+
+use airboss_ledger::VerifyingKey;
+use anyhow::Context as _;
+
+use super::Context;
+use crate::exit::{Exit, UsageError};
+
+pub use replay::{ReplayError, Replayed, replay};
+
+/// Checks the sealed record, or exports the part of one rollout.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AuditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: AuditVerb,
+}
+
+/// What to do with the record.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum AuditVerb {
+    /// Check a server's whole log, or a bundle without any server
+    Verify(VerifyArgs),
+    /// Write everything about a rollout that a stranger needs to check it
+    Export(ExportArgs),
+}
+
+/// `airboss audit verify`.
+///
+/// Without BUNDLE every event of the server is hashed anew and the tree compared with the signed
+/// checkpoint. With BUNDLE signature and proofs are checked, then every decision is made again on
+/// its recorded input and compared word for word; no server is asked.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Exit code 3: something is not what was sealed; the first such event is named."
+)]
+pub struct VerifyArgs {
+    /// A bundle that `airboss audit export` wrote
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: Option<PathBuf>,
+    /// The log's public key, or a file with it, that you have from elsewhere [default: log.vkey in the data folder, else the key that is offered]
+    #[arg(long, value_name = "KEY|FILE")]
+    pub key: Option<String>,
+    /// A checkpoint kept from an earlier check: the log must have grown from it
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+    pub earlier: Option<PathBuf>,
+    /// Keep the checkpoint here, for --earlier next time
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+    pub save: Option<PathBuf>,
+}
+
+/// `airboss audit export`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportArgs {
+    /// The rollout, such as checkout-7
+    #[arg(value_name = "ROLLOUT")]
+    pub rollout: String,
+    /// Where to write the bundle; a file that exists is left alone
+    #[arg(short = 'o', long = "file", value_name = "FILE")]
+    pub file: PathBuf,
+    /// The log's public key, or a file with it [default: log.vkey in the data folder, else the key that the server offers]
+    #[arg(long, value_name = "KEY|FILE")]
+    pub key: Option<String>,
+}
+
+/// Checks or exports.
+///
+/// # Errors
+/// Where the server cannot be asked, a file cannot be read or written, or something is no key,
+/// checkpoint or bundle. What is not as it was sealed is told, not an error.
+pub async fn run(args: AuditArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    match args.verb {
+        AuditVerb::Verify(args) => match &args.bundle {
+            Some(bundle) => offline::verify(bundle, args.key.as_deref(), context),
+            None => log::verify(&args, context).await,
+        },
+        AuditVerb::Export(args) => export::run(&args, context).await,
+    }
+}
+
+/// A key that the command line names, as text or as a file that holds it.
+fn named_key(named: &str) -> anyhow::Result<VerifyingKey> {
+    let text = if named.contains('+') {
+        named.to_owned()
+    } else {
+        std::fs::read_to_string(named).with_context(|| {
+            UsageError(format!(
+                "`{named}` is neither a key nor a file that can be read"
+            ))
+        })?
+    };
+    text.trim()
+        .parse()
+        .map_err(|why| UsageError(format!("`{named}`: {why}")).into())
+}
+
+/// Says what is wrong with the record.
+fn tampered(context: &mut Context, what: &str) -> anyhow::Result<Exit> {
+    let what = crate::render::harmless(what);
+    context.console.text(&format!("✗ {what}"))?;
+    Ok(Exit::RolledBack)
+}

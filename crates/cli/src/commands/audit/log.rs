@@ -1,0 +1,142 @@
+//! A server's whole log, from its first event.
+
+use std::fs;
+use std::path::Path;
+
+use airboss_ledger::{Checkpoint, Hash, TILE_WIDTH, Tile, VerifyingKey, Walk};
+use airboss_server::api::log::RecordQuery;
+use anyhow::Context as _;
+
+use super::super::Context;
+use super::{VerifyArgs, named_key, tampered};
+use crate::client::Client;
+use crate::exit::{Exit, UsageError};
+use crate::home::LOG_PUBLIC_KEY_FILE;
+
+/// The key to trust, and where it is from.
+pub(super) async fn trusted_key(
+    named: Option<&str>,
+    client: &Client,
+    context: &Context,
+) -> anyhow::Result<(VerifyingKey, String)> {
+    if let Some(named) = named {
+        return Ok((named_key(named)?, "the key that you named".to_owned()));
+    }
+    let own = context.places.home.join(LOG_PUBLIC_KEY_FILE);
+    // The folder's key belongs to the folder's server, not to one that is named elsewhere.
+    if context.places.server.is_none() && own.is_file() {
+        let key = named_key(&own.display().to_string())?;
+        return Ok((key, format!("the key in {}", own.display())));
+    }
+    let offered = client.log_key().await?;
+    let key = named_key(offered.trim())?;
+    Ok((
+        key,
+        "the key that the server itself offers; name one that you have from elsewhere with --key"
+            .to_owned(),
+    ))
+}
+
+pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    let client = context.client()?;
+    let (key, key_from) = trusted_key(args.key.as_deref(), &client, context).await?;
+    let keys = [key];
+    let earlier = match &args.earlier {
+        Some(path) => Some(earlier(path, &keys)?),
+        None => None,
+    };
+    let note = client.log_checkpoint().await?;
+    let checkpoint = match Checkpoint::open(&note, &keys) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return tampered(context, &format!("{error} (checked with {key_from})")),
+    };
+    if let Some(earlier) = &earlier
+        && earlier.size > checkpoint.size
+    {
+        let what = format!(
+            "the log has {} events and had {} before: events were removed",
+            checkpoint.size, earlier.size
+        );
+        return tampered(context, &what);
+    }
+    let mut walk = Walk::default();
+    let mut leaves: Vec<Hash> = Vec::new();
+    let mut is_as_before = earlier.as_ref().is_none_or(|it| it.size == 0);
+    while walk.frontier().size() < checkpoint.size {
+        let after = walk.frontier().size();
+        let query = RecordQuery {
+            after: Some(after),
+            lane: None,
+            limit: Some(
+                u32::try_from(checkpoint.size - after)
+                    .unwrap_or(u32::MAX)
+                    .min(1_000),
+            ),
+        };
+        let records = client.log_records(&query).await?.records;
+        if records.is_empty() {
+            let what = format!("event {} is missing, and all behind it", after + 1);
+            return tampered(context, &what);
+        }
+        for record in &records {
+            match walk.step(record) {
+                Ok(leaf) => leaves.push(leaf),
+                Err(error) => return tampered(context, &error.to_string()),
+            }
+            if let Some(earlier) = &earlier
+                && earlier.size == walk.frontier().size()
+            {
+                is_as_before = earlier.root == walk.frontier().root();
+            }
+        }
+    }
+    if walk.frontier().root() != checkpoint.root {
+        let what = first_wrong(&client, &leaves).await?;
+        return tampered(context, &what);
+    }
+    if let Some(earlier) = earlier.filter(|_| !is_as_before) {
+        let what = format!(
+            "the first {} events are not those of the earlier checkpoint: the log was rewritten",
+            earlier.size
+        );
+        return tampered(context, &what);
+    }
+    if let Some(path) = &args.save {
+        fs::write(path, &note).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let since = match &args.earlier {
+        Some(_) => ", and the log grew from the earlier checkpoint",
+        None => "",
+    };
+    context.console.text(&format!(
+        "✓ all {} events are those that were sealed{since}\n✓ checkpoint signed by {}, checked with {key_from}",
+        checkpoint.size, checkpoint.origin
+    ))?;
+    Ok(Exit::Done)
+}
+
+fn earlier(path: &Path, keys: &[VerifyingKey]) -> anyhow::Result<Checkpoint> {
+    let shown = path.display();
+    let note = fs::read_to_string(path)
+        .with_context(|| UsageError(format!("cannot read the checkpoint {shown}")))?;
+    Checkpoint::open(&note, keys).map_err(|why| UsageError(format!("{shown}: {why}")).into())
+}
+
+/// Names the first event whose leaf is not the one in the server's tiles.
+async fn first_wrong(client: &Client, leaves: &[Hash]) -> anyhow::Result<String> {
+    for (index, ours) in (0_u64..).zip(leaves.chunks(TILE_WIDTH.into())) {
+        let tile = Tile {
+            level: 0,
+            index,
+            width: u16::try_from(ours.len()).unwrap_or(TILE_WIDTH),
+        };
+        let sealed = client.log_tile(tile).await?;
+        if let Some(place) = ours.iter().zip(&sealed).position(|(a, b)| a != b) {
+            let number = tile.first() + place as u64 + 1;
+            return Ok(format!(
+                "event {number}, the input of its decision or the event before it in its lane is not what was sealed"
+            ));
+        }
+    }
+    Ok("events and tiles agree, but they are not what the checkpoint was signed for".to_owned())
+}

@@ -1,0 +1,117 @@
+//! Making decisions again.
+
+use airboss_engine::{Event, Input, Lane, decide};
+use airboss_ledger::Record;
+use airboss_model::Timestamp;
+use serde_json::Value;
+
+/// What was decided again, to the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replayed {
+    /// Decisions.
+    pub decisions: usize,
+    /// Events that they led to.
+    pub events: usize,
+}
+
+/// The first event that the recorded input does not lead to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// This program does not understand what is recorded.
+    #[error("event {number}: its {what} cannot be read by this version of Airboss: {why}")]
+    NotUnderstood {
+        /// The event.
+        number: u64,
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// Another event, or other words.
+    #[error(
+        "event {number} does not follow from its recorded input: recorded is \"{recorded}\", decided is \"{decided}\". Either it was never decided so, or another version of Airboss decided it"
+    )]
+    Differs {
+        /// The event.
+        number: u64,
+        /// The recorded words.
+        recorded: String,
+        /// The words of the decision made again.
+        decided: String,
+    },
+    /// An event of the decision is not recorded.
+    #[error("behind event {number} the decision also led to \"{decided}\", which is not recorded")]
+    Unrecorded {
+        /// The decision's last recorded event.
+        number: u64,
+        /// The words that are missing.
+        decided: String,
+    },
+}
+
+/// Makes every decision of a lane again, from its first event on, and compares the events word
+/// for word. Commits without events changed nothing and are not among the records.
+///
+/// # Errors
+/// The first event that does not follow.
+pub fn replay(records: &[Record]) -> Result<Replayed, ReplayError> {
+    let mut done = Replayed {
+        decisions: 0,
+        events: 0,
+    };
+    let mut lane = None;
+    for commit in records.chunk_by(|a, b| a.seq == b.seq) {
+        let [first, ..] = commit else { continue };
+        let number = first.number;
+        let not_understood = |what, why: String| ReplayError::NotUnderstood { number, what, why };
+        let before = match lane.take() {
+            Some(lane) => lane,
+            None => Lane::new(
+                first
+                    .lane
+                    .parse()
+                    .map_err(|why| not_understood("lane", format!("{why}")))?,
+            ),
+        };
+        let input: Input = serde_json::from_str(&first.input)
+            .map_err(|why| not_understood("input", why.to_string()))?;
+        let at = Timestamp::from_microsecond(first.at)
+            .map_err(|why| not_understood("time", why.to_string()))?;
+        let decision = decide(&before, &input, at);
+        for (place, record) in commit.iter().enumerate() {
+            same(record, first, decision.events.get(place))?;
+        }
+        if let (Some(last), Some(more)) = (commit.last(), decision.events.get(commit.len())) {
+            return Err(ReplayError::Unrecorded {
+                number: last.number,
+                decided: more.message(),
+            });
+        }
+        done.decisions += 1;
+        done.events += commit.len();
+        lane = Some(decision.lane);
+    }
+    Ok(done)
+}
+
+fn same(record: &Record, first: &Record, decided: Option<&Event>) -> Result<(), ReplayError> {
+    let body: Value =
+        serde_json::from_str(&record.body).map_err(|why| ReplayError::NotUnderstood {
+            number: record.number,
+            what: "body",
+            why: why.to_string(),
+        })?;
+    let holds = decided.is_some_and(|event| {
+        serde_json::to_value(event).is_ok_and(|value| value == body)
+            && event.kind() == record.kind
+            && event.message() == record.message
+    });
+    if holds && record.at == first.at && record.input == first.input {
+        return Ok(());
+    }
+    Err(ReplayError::Differs {
+        number: record.number,
+        recorded: record.message.clone(),
+        decided: decided.map_or_else(|| "nothing".to_owned(), Event::message),
+    })
+}

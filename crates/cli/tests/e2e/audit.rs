@@ -1,0 +1,48 @@
+//! What an auditor can check.
+
+use std::fs;
+
+use xtask::versions::{FIRST, GOOD};
+
+use crate::harness::{House, Manifest};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_is_exported_and_checked_without_the_server() {
+    let mut house = House::up(&Manifest::default()).await;
+    house.ship(FIRST, &["--watch"]).await.ended(0);
+    let checkpoint = house.path().join("checkpoint.txt");
+    let checkpoint = checkpoint.to_str().unwrap();
+    house
+        .run(&["audit", "verify", "--save", checkpoint])
+        .await
+        .ended(0)
+        .says(&["are those that were sealed"]);
+    house.ship(GOOD, &["--watch"]).await.ended(0);
+    house
+        .run(&["audit", "verify", "--earlier", checkpoint])
+        .await
+        .ended(0)
+        .says(&["grew from the earlier checkpoint"]);
+    let bundle = house.path().join("checkout-2.audit.json");
+    let bundle = bundle.to_str().unwrap();
+    house
+        .run(&["audit", "export", "checkout-2", "-o", bundle])
+        .await
+        .ended(0);
+    house.stop();
+
+    let key = house.data().join("log.vkey");
+    let key = key.to_str().unwrap();
+    house
+        .run(&["audit", "verify", bundle, "--key", key])
+        .await
+        .ended(0)
+        .says(&["none is missing", "word for word"]);
+    let text = fs::read_to_string(bundle).unwrap();
+    fs::write(bundle, text.replacen("1.1.0", "1.1.1", 1)).unwrap();
+    house
+        .run(&["audit", "verify", bundle, "--key", key])
+        .await
+        .ended(3)
+        .says(&["is not what was sealed"]);
+}
