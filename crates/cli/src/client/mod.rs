@@ -16,7 +16,6 @@ use airboss_server::api::views::{
     Accepted, ArtifactView, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView,
     SloList, SystemView,
 };
-use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Serialize;
