@@ -4,6 +4,12 @@
 //! awaited is a condition, never a time.
 
 #![allow(missing_docs, reason = "tests are described by their names")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test's helpers tell what they saw and fail by panicking, as tests do"
+)]
 
 mod audit;
 mod bad_starts;
