@@ -50,8 +50,8 @@ What was measured, on which machine, beside what is promised. `make bench` measu
 again and writes this page; `cargo xtask bench NAME…` measures single sections (`rollback`, `rollback-new`,
 `weight`, `lossless`, `splitter`, `footprint`, `store`) after a `cargo build --release`; `--quick` tries
 them with few runs and writes nothing. Everything runs on one machine: product, service and load share
-its cores, and each section says how busy it was. The judge's own figures are in
-[judge.md](judge.md).
+its cores, and each section says how busy it was before: a load average far above the number of cores
+means that strangers were at work too. The judge's own figures are in [judge.md](judge.md).
 
 Words: *p99* is the value that 99 of 100 runs stay within (nearest rank; with fewer than 100 runs
 it is the worst one), *n* the number of runs.

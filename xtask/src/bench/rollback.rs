@@ -142,7 +142,10 @@ fn measure(ground: &Ground<'_>, history: Duration) -> anyhow::Result<String> {
         )
     };
     let known = if history.is_zero() {
-        String::new()
+        "Before a quarter of an hour of its traffic the judge cannot rule out that a service's errors come in \
+         clumps, so it caps what one second may prove (see [judge.md](judge.md)); that cap, not the data plane, is \
+         what these seconds are. "
+            .to_owned()
     } else {
         format!(
             "The first version had {} seconds of this traffic to itself before; load average then: {busy}. ",
