@@ -112,7 +112,8 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Figures> {
 /// Waits until the service answers, then lets users in.
 async fn begin(listen: SocketAddr) -> anyhow::Result<Load> {
     let answers = async {
-        while tokio::net::TcpStream::connect(listen).await.is_err() {
+        // An address without a version behind it answers too, with 503.
+        while !is_served(listen).await.unwrap_or(false) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -152,4 +153,15 @@ fn chapter(version: Version, what: &str) {
 fn say(text: &str) {
     // Where nobody reads, the exit code says how it went.
     let _ = writeln!(stdout(), "{text}");
+}
+
+/// Whether the service behind the address answers for itself.
+async fn is_served(listen: SocketAddr) -> std::io::Result<bool> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(listen).await?;
+    let request = format!("GET /healthz HTTP/1.1\r\nhost: {listen}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer).await?;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
 }
