@@ -201,11 +201,19 @@ fn comparison(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
     });
     match test.quantiles(edges, 0.99) {
         Some((canary, baseline)) => format!(
-            "p99 {} ms against {} ms of late; {rates}{over}",
-            words::significant(canary),
-            words::significant(baseline)
+            "p99 {} against {} of late; {rates}{over}",
+            milliseconds(canary, edges),
+            milliseconds(baseline, edges)
         ),
         None => format!("{rates}{over}"),
+    }
+}
+
+/// A latency for people; below the first edge nothing finer is known.
+fn milliseconds(latency: f64, edges: &[f64]) -> String {
+    match edges.first().filter(|first| latency < **first) {
+        Some(first) => format!("under {} ms", words::significant(*first)),
+        None => format!("{} ms", words::significant(latency)),
     }
 }
 
