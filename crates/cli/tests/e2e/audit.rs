@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use xtask::load::Load;
 use xtask::versions::{FIRST, GOOD};
 
 use crate::harness::{House, Manifest};
@@ -17,7 +18,9 @@ async fn a_rollout_is_exported_and_checked_without_the_server() {
         .await
         .ended(0)
         .says(&["are those that were sealed"]);
+    let load = Load::start(house.listen, "/checkout", 400);
     house.ship(GOOD, &["--watch"]).await.ended(0);
+    load.stop().await;
     house
         .run(&["audit", "verify", "--earlier", checkpoint])
         .await
