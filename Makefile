@@ -3,10 +3,10 @@
 CARGO ?= cargo
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: help demo test e2e bench lint deny fmt arrows build
+.PHONY: help demo test e2e bench bench-judge lint deny fmt arrows build
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## play the product against live processes: ship, judge, take back (about 3 minutes)
 	@scripts/need.sh --rust gcc
@@ -22,10 +22,14 @@ e2e: ## only the end-to-end tests
 	$(CARGO) build -p checkout
 	$(CARGO) test -p airboss-cli --test e2e -- --test-threads 2
 
-bench: ## measure the product and write docs/benchmarks.md (about 30 minutes; ONLY="weight store" for some)
+bench: ## measure the product and write docs/benchmarks.md (about 35 minutes; ONLY="weight store" for some)
 	@scripts/need.sh --rust gcc haproxy nginx wrk
 	$(CARGO) build --release --quiet -p airboss-cli -p xtask
 	@$(CARGO) xtask bench $(ONLY)
+
+bench-judge: ## the judge in simulated worlds beside other rules (long; see docs/judge.md)
+	@scripts/need.sh --rust gcc
+	$(CARGO) bench -p airboss-judge --bench worlds
 
 lint: ## formatting, clippy, arrows, and the dependencies' licences where cargo-deny is there
 	@scripts/need.sh --rust gcc
