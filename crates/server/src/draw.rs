@@ -158,7 +158,16 @@ fn next(lane: &Lane, rollout: &Rollout) -> Option<NextView> {
                     Then::Promote => "goes on by policy",
                     Then::Rollback => "rolls back by policy",
                 };
-                format!("goes on as soon as the evidence suffices, else {then}")
+                let idle = rollout
+                    .verdict
+                    .as_ref()
+                    .is_some_and(|note| note.verdict == airboss_judge::Verdict::NotEnoughData);
+                let hint = if idle {
+                    "; too few requests reach both versions: send some, or end the step with `airboss promote`"
+                } else {
+                    ""
+                };
+                format!("goes on as soon as the evidence suffices, else {then}{hint}")
             } else {
                 "the new version becomes stable".to_owned()
             }
