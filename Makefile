@@ -41,7 +41,7 @@ lint: ## formatting, clippy, arrows, and the dependencies' licences where cargo-
 
 deny: ## the dependencies' licences, sources and bans; installs cargo-deny (about 5 minutes, once)
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
-	$(CARGO) deny --all-features --offline check licenses bans sources
+	$(CARGO) deny --all-features check licenses bans sources
 
 arrows: ## check that crates depend downward only, and that pure ones are pure
 	@$(CARGO) run --quiet -p xtask -- arrows

@@ -20,7 +20,7 @@ cargo clippy --workspace --all-targets -- -D warnings
 
 if cargo deny --version >/dev/null 2>&1; then
     step "licences, sources, bans"
-    cargo deny --all-features --offline check licenses bans sources
+    cargo deny --all-features check licenses bans sources
 fi
 
 step "tests"
