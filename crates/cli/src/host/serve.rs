@@ -1,7 +1,7 @@
 //! `airboss serve`: the controller with its API.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::blobs::Blobs;
 use airboss_server::{Site, app};
-use airboss_store::{SqliteOptions, SqliteStore, Store, backup_name, rotate_backups};
+use airboss_store::{SqliteOptions, SqliteStore, Store, StoreError};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
@@ -87,7 +87,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     let clock = Clock::system();
     let path = folder.path().join("airboss.db");
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
+    let sqlite = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
+    let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
     // The folder's lock says that no other controller lives: its claims are ours.
     let owner = "local".to_owned();
     store.release_claims(&owner).await?;
@@ -103,7 +104,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     };
     folder.announce(&url)?;
     tracing::info!(%url, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
-    tokio::spawn(back_up(Arc::clone(&store), folder.sub("backups")?, clock));
+    tokio::spawn(back_up(sqlite, clock));
     let (told, draining) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
         stop.told().await;
@@ -142,20 +143,19 @@ async fn axum_serve(
     }
 }
 
-async fn back_up(store: Arc<dyn Store>, folder: PathBuf, clock: Clock) {
+async fn back_up(store: Arc<SqliteStore>, clock: Clock) {
     loop {
-        if let Err(error) = back_up_once(&*store, &folder, &clock).await {
-            tracing::error!(%error, folder = %folder.display(), "the store was not copied; the copies before it are untouched");
+        if let Err(error) = back_up_once(&store, &clock).await {
+            tracing::error!(%error, "the store was not copied; the copies before it are untouched");
         }
         tokio::time::sleep(BACKUP_EVERY).await;
     }
 }
 
-async fn back_up_once(store: &dyn Store, folder: &Path, clock: &Clock) -> anyhow::Result<()> {
-    if store.last_event().await? == 0 {
-        return Ok(());
+async fn back_up_once(store: &SqliteStore, clock: &Clock) -> Result<(), StoreError> {
+    // A store in which nothing happened has nothing to lose.
+    if store.last_event().await? > 0 {
+        store.back_up(clock.now(), BACKUPS).await?;
     }
-    store.backup(&folder.join(backup_name(clock.now()))).await?;
-    rotate_backups(folder, BACKUPS)?;
     Ok(())
 }
