@@ -56,6 +56,19 @@ struct Snapshot {
     began: Option<Began>,
 }
 
+/// What a second's measurements lead to, once they are recorded.
+pub struct Heard {
+    /// What is to be recorded.
+    pub row: EvidenceRow,
+    judge: Judge,
+    began: Option<Began>,
+    step: Option<usize>,
+    t: u64,
+    taken: Option<Judged>,
+    about: usize,
+    assessment: Arc<Assessment>,
+}
+
 /// The judge of the rollout in progress.
 pub struct Judging {
     rollout: RolloutId,
@@ -81,6 +94,17 @@ impl Judging {
         store: &dyn Store,
         history: Option<Calibration>,
     ) -> Result<Self, StoreError> {
+        let (snapshot, rows) = store.evidence_since_snapshot(rollout.id()).await?;
+        Self::replay(rollout, snapshot, rows, history)
+    }
+
+    /// The same from the record itself: the newest row with a snapshot, and the rows behind it.
+    pub fn replay(
+        rollout: &Rollout,
+        snapshot: Option<EvidenceRow>,
+        rows: Vec<EvidenceRow>,
+        history: Option<Calibration>,
+    ) -> Result<Self, StoreError> {
         let gauge = Gauge::new(&rollout.request.service);
         let fresh = judge(rollout.id(), gauge.config(), None)?;
         let mut judging = Self {
@@ -97,7 +121,6 @@ impl Judging {
             history: None,
             judged: None,
         };
-        let (snapshot, rows) = store.evidence_since_snapshot(rollout.id()).await?;
         if let Some(row) = snapshot
             && let Some(kept) = row.snapshot
         {
@@ -163,6 +186,23 @@ impl Judging {
         now: Timestamp,
         store: &dyn Store,
     ) -> Result<Option<(usize, Arc<Assessment>)>, StoreError> {
+        let Some(heard) = self.hear(lane, traffic, now)? else {
+            return Ok(None);
+        };
+        store
+            .append_evidence(std::slice::from_ref(&heard.row))
+            .await?;
+        Ok(Some(self.accept(heard)))
+    }
+
+    /// The first half of [`Self::observe`]: what follows from a second's measurements and is to
+    /// be recorded before it is used. None where there is nothing to judge yet.
+    pub fn hear(
+        &mut self,
+        lane: &Lane,
+        traffic: &LaneTraffic,
+        now: Timestamp,
+    ) -> Result<Option<Heard>, StoreError> {
         let Some(rollout) = lane.active.as_ref().filter(|rollout| rollout.exposed) else {
             return Ok(None);
         };
@@ -226,29 +266,40 @@ impl Judging {
             body: serde_json::to_value(&evidence).map_err(json)?,
             snapshot,
         };
-        store.append_evidence(&[row]).await?;
-        self.judge = judge;
-        self.step = judged;
-        self.began = began.or(self.began);
-        self.history = None;
-        self.judged = evidence.tick.is_some().then_some(Judged {
+        let began = began.or(self.began);
+        Ok(Some(Heard {
+            row,
+            judge,
+            began,
+            step: judged,
             t,
-            weight,
-            alone,
-            step: self.began.map(|began| (began.weight, began.next)),
-        });
-        self.ticks += 1;
-        self.last_t = Some(t);
-        self.assessment = Some(Arc::clone(&assessment));
-        // Before its weight is confirmed a step has no proof of its own.
-        Ok(Some((
-            if observing {
+            taken: evidence.tick.is_some().then_some(Judged {
+                t,
+                weight,
+                alone,
+                step: began.map(|began| (began.weight, began.next)),
+            }),
+            // Before its weight is confirmed a step has no proof of its own.
+            about: if observing {
                 step
             } else {
                 judged.unwrap_or(step)
             },
             assessment,
-        )))
+        }))
+    }
+
+    /// The second half of [`Self::observe`], once the row is recorded.
+    pub fn accept(&mut self, heard: Heard) -> (usize, Arc<Assessment>) {
+        self.judge = heard.judge;
+        self.step = heard.step;
+        self.began = heard.began;
+        self.history = None;
+        self.judged = heard.taken;
+        self.ticks += 1;
+        self.last_t = Some(heard.t);
+        self.assessment = Some(Arc::clone(&heard.assessment));
+        (heard.about, heard.assessment)
     }
 }
 

@@ -10,7 +10,7 @@
 pub mod clock;
 pub mod history;
 pub mod hub;
-mod judging;
+pub mod judging;
 pub mod lane;
 #[cfg(test)]
 mod make;
@@ -135,6 +135,7 @@ impl Runtime {
                 turn::backoff(failures)
             };
             tokio::select! {
+                biased;
                 () = self.shared.look.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
