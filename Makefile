@@ -14,16 +14,16 @@ demo: ## play the product against live processes: ship, judge, take back (about 
 	@$(CARGO) xtask demo
 
 test: ## everything that CI runs
-	@scripts/need.sh --rust gcc nginx wrk
+	@scripts/need.sh --rust gcc nginx wrk postgresql
 	@scripts/test.sh
 
 e2e: ## only the end-to-end tests
-	@scripts/need.sh --rust gcc nginx wrk
+	@scripts/need.sh --rust gcc nginx wrk postgresql
 	$(CARGO) build -p checkout
 	$(CARGO) test -p airboss-cli --test e2e -- --test-threads 2
 
 bench: ## measure the product and write docs/benchmarks.md (about 35 minutes; ONLY="weight store" for some)
-	@scripts/need.sh --rust gcc haproxy nginx wrk
+	@scripts/need.sh --rust gcc haproxy nginx postgresql wrk
 	$(CARGO) build --release --quiet -p airboss-cli -p xtask
 	@$(CARGO) xtask bench $(ONLY)
 

@@ -23,6 +23,9 @@ missing=()
 for package in "$@"; do
     if [ "$package" = --rust ]; then
         check_rust
+    # Its programs are not in PATH on Debian.
+    elif [ "$package" = postgresql ] && compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then
+        continue
     # A program of that name is as good as the package, wherever it came from.
     elif ! command -v "$package" >/dev/null && [ ! -x "/usr/sbin/$package" ]; then
         missing+=("$package")
@@ -40,8 +43,13 @@ else
     fail "missing here, and neither root nor sudo without a password is; run: sudo apt-get install ${missing[*]}"
 fi
 echo "need: installing ${missing[*]}"
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    # Tests start servers of their own; Debian's, which it would start with the system, is not wanted.
+    "${as_root[@]}" mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
 export DEBIAN_FRONTEND=noninteractive
-install=("${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}")
+install=("${as_root[@]}" apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}")
 "${install[@]}" >/dev/null 2>&1 && exit 0
 # The lists of packages may be old or absent.
 "${as_root[@]}" apt-get update -qq >/dev/null || fail "apt-get update failed; $by_hand"

@@ -1,16 +1,22 @@
 //! Durable state: what must survive every crash.
 //!
-//! * **Is for**: the [`Store`] trait, SQLite behind it (`SqliteStore`), migrations, backup.
+//! * **Is for**: the [`Store`] trait, SQLite and PostgreSQL behind it (`SqliteStore`,
+//!   `PostgresStore`), migrations, backup.
 //! * **Must never**: know what a state, an event or an effect means. Those are JSON texts of
 //!   the engine's; the store keeps their order, their fences and their atomicity.
 //! * **Start reading** at [`Store::commit`], the one transaction that everything rests on.
 
+mod postgres;
 mod rows;
+mod sql;
 mod sqlite;
 
+pub use postgres::{PostgresOptions, PostgresServer, PostgresStore};
 pub use rows::*;
+pub use sql::SqlStore;
 pub use sqlite::{
-    RestoreError, SqliteOptions, SqliteStore, backup_name, newest_backup, rotate_backups,
+    RestoreError, SqliteFile, SqliteOptions, SqliteStore, backup_name, newest_backup,
+    rotate_backups,
 };
 
 use airboss_ledger::{Frontier, Hash, Record, Tile};

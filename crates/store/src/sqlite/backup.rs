@@ -6,12 +6,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use airboss_model::Timestamp;
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 
-use super::fault::{Fault, Place};
-use super::open::{marker, only_findings, sync_folder_of, write_marker};
-use super::{SqliteStore, log_check, migrate};
+use super::open::{marker, sync_folder_of, write_marker};
+use super::{SqliteFile, SqliteStore};
+use crate::sql::connect::Connect;
+use crate::sql::db::Sql;
+use crate::sql::fault::{Explain as _, Fault};
+use crate::sql::{migrate, verify};
 use crate::{Result, StoreError};
 
 const WHAT: &str = "the backup";
@@ -100,9 +103,9 @@ fn list(folder: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Writes a copy to `to` under another name first, so that a file named `to` is always whole.
-pub(super) async fn write(place: &Place, to: &Path) -> Result<()> {
+pub(super) async fn write(place: &SqliteFile, to: &Path) -> Result<()> {
     let io = |error| place.explain_io(WHAT, error);
-    let target = Place::new(to.to_owned());
+    let target = SqliteFile::new(to.to_owned());
     if fs::exists(to).map_err(io)? {
         return Err(StoreError::Conflict {
             what: WHAT,
@@ -130,14 +133,16 @@ pub(super) async fn write(place: &Place, to: &Path) -> Result<()> {
     .map_err(io)
 }
 
-async fn vacuum_into(place: &Place, partial: &Path) -> Result<(), Fault> {
-    let mut db = SqliteConnectOptions::new()
+async fn vacuum_into(place: &SqliteFile, partial: &Path) -> Result<(), Fault> {
+    let options = SqliteConnectOptions::new()
         .filename(place.path())
         .create_if_missing(false)
-        .disable_statement_logging()
+        .disable_statement_logging();
+    let mut db = Connect::Sqlite(options)
         .connect()
-        .await?;
-    let done = sqlx::query("VACUUM INTO $1")
+        .await
+        .map_err(Fault::Broken)?;
+    let done = Sql::new("VACUUM INTO $1")
         .bind(partial.display().to_string())
         .execute(&mut db)
         .await;
@@ -146,57 +151,16 @@ async fn vacuum_into(place: &Place, partial: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Every finding of a thorough check: SQLite's own, references, counts that must agree,
-/// and events against their seals.
-pub(super) async fn verify(readers: &SqlitePool) -> Result<Vec<String>, Fault> {
-    let mut db = readers.begin().await?;
-    let findings: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)")
-        .fetch_all(&mut *db)
-        .await?;
-    let mut findings = only_findings(findings);
-    for (sql, finding) in AGREEMENTS {
-        let broken: i64 = sqlx::query_scalar(*sql).fetch_one(&mut *db).await?;
-        if broken != 0 {
-            findings.push(format!("{finding} ({broken})"));
-        }
-    }
-    findings.extend(log_check::check(&mut db).await?);
-    db.commit().await?;
-    Ok(findings)
-}
-
-/// Counts that are 0 in a sound database, and what it means where they are not.
-const AGREEMENTS: &[(&str, &str)] = &[
-    (
-        "SELECT count(*) FROM pragma_foreign_key_check",
-        "rows refer to rows that are missing",
-    ),
-    (
-        "SELECT (SELECT last FROM event_numbers) - (SELECT count(*) FROM events)",
-        "the events' numbers have gaps",
-    ),
-    (
-        "SELECT count(*) FROM lanes WHERE pending <>
-            (SELECT count(*) FROM inbox WHERE inbox.lane = lanes.lane AND answer IS NULL)",
-        "lanes count their waiting commands wrongly",
-    ),
-    (
-        "SELECT count(*) FROM lanes WHERE seq <>
-            (SELECT count(*) FROM inputs WHERE inputs.lane = lanes.lane)",
-        "lanes miss inputs of their commits",
-    ),
-];
-
 impl SqliteStore {
     /// Writes a backup named after `at` into the folder `backups` beside the database, where
     /// damage is told to look for it, and keeps the newest `keep` (at least this one). Only one
     /// may run at a time. Returns the backup.
     pub async fn back_up(&self, at: Timestamp, keep: usize) -> Result<PathBuf> {
-        let io = |error| self.place.explain_io(WHAT, error);
-        let folder = folder_beside(self.place.path());
+        let io = |error| self.backend.explain_io(WHAT, error);
+        let folder = folder_beside(self.backend.path());
         fs::create_dir_all(&folder).map_err(io)?;
         let backup = folder.join(backup_name(at));
-        write(&self.place, &backup).await?;
+        write(&self.backend, &backup).await?;
         rotate_backups(&folder, keep.max(1)).map_err(io)?;
         Ok(backup)
     }
@@ -207,7 +171,7 @@ impl SqliteStore {
     /// with another `aside` finishes it; until then the store refuses to open rather than start
     /// empty.
     pub async fn restore(from: &Path, to: &Path, aside: &str) -> Result<(), RestoreError> {
-        let place = Place::new(to.to_owned());
+        let place = SqliteFile::new(to.to_owned());
         let lock_path = marker(&place);
         if !fs::exists(&lock_path).map_err(at(&lock_path))? {
             write_marker(&lock_path).map_err(at(&lock_path))?;
@@ -264,41 +228,30 @@ impl SqliteStore {
 }
 
 async fn check_copy(from: &Path, copy: &Path) -> std::result::Result<(), String> {
-    let log = Place::new(from.to_owned()).beside("-wal");
+    let log = SqliteFile::new(from.to_owned()).beside("-wal");
     if fs::metadata(&log).is_ok_and(|file| file.len() > 0) {
         return Err(format!(
             "{} lies beside it, so it is a database in use and no backup",
             log.display()
         ));
     }
-    let place = Place::new(copy.to_owned());
-    let mut db = SqliteConnectOptions::new()
+    let options = SqliteConnectOptions::new()
         .filename(copy)
         .create_if_missing(false)
         .read_only(true)
         // Nothing else has the copy open, and so no files appear beside it.
-        .immutable(true)
-        .connect()
-        .await
-        .map_err(|error| error.to_string())?;
-    let checked = async {
-        let newest = migrate::newest(&mut db).await?;
-        let findings: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)")
-            .fetch_all(&mut db)
-            .await?;
-        Ok::<_, Fault>((newest, only_findings(findings)))
-    }
-    .await;
-    let closed = db.close().await;
-    let (newest, findings) = checked.map_err(|fault| match fault {
-        Fault::Refused(error) => error.to_string(),
-        Fault::Broken(broken) => broken.to_string(),
-    })?;
-    closed.map_err(|error| error.to_string())?;
+        .immutable(true);
+    let told = |fault: Fault| fault.into_broken().to_string();
+    let connected = Connect::Sqlite(options).connect().await;
+    let mut db = connected.map_err(|broken| broken.to_string())?;
+    let newest = migrate::newest(&mut db).await.map_err(told);
+    let findings = verify::integrity(&mut db).await.map_err(told);
+    db.close().await.map_err(told)?;
+    let (newest, findings) = (newest?, findings?);
     if newest.is_none() {
         return Err("it holds no tables of Airboss".to_owned());
     }
-    migrate::check(newest, &place).map_err(|error| error.to_string())?;
+    migrate::check(newest, &copy.display().to_string()).map_err(|error| error.to_string())?;
     if findings.is_empty() {
         Ok(())
     } else {

@@ -8,27 +8,27 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::fault::{Fault, Place};
-use super::writer::Writer;
-use super::{SqliteOptions, SqliteStore, migrate};
+use super::{SqliteFile, SqliteOptions, SqliteStore};
+use crate::sql::connect::Connect;
+use crate::sql::db::{Db, Pool};
+use crate::sql::fault::Explain as _;
+use crate::sql::writer::Writer;
+use crate::sql::{migrate, verify};
 use crate::{Result, StoreError};
 
 const WHAT: &str = "the opening of the store";
-/// Findings that a check lists at most.
-const FINDINGS: usize = 20;
 const MARKER: &str = "An Airboss store was created beside this file. It stays here so that a lost database is noticed\ninstead of being replaced by an empty one. Remove it only to start empty on purpose.\n";
 
 /// Opens the store; see [`SqliteStore::open`].
 pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteStore> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let place = Place::new(path);
+    let place = SqliteFile::new(path);
     let io = |error| place.explain_io(WHAT, error);
 
     let in_use = lock(&place)?;
@@ -36,12 +36,9 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
     let connect = connect_options(place.path(), options);
     // The writer may keep 16 MiB of pages; a reader keeps SQLite's usual 2.
     let write = connect.clone().pragma("cache_size", "-16384");
-    let mut db = write
-        .clone()
-        .create_if_missing(is_new)
-        .connect()
-        .await
-        .map_err(|error| place.explain(WHAT, error.into()))?;
+    let create = Connect::Sqlite(write.clone().create_if_missing(is_new));
+    let connected = create.connect().await;
+    let mut db = connected.map_err(|broken| place.explain_broken(WHAT, &broken))?;
     if !is_new {
         check(&mut db, &place, options).await?;
     }
@@ -59,10 +56,11 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
         .max_connections(options.readers.max(1))
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(connect.read_only(true));
+    let explain = Arc::new(place.clone());
     Ok(SqliteStore {
-        writer: Writer::start(db, write, place.clone(), in_use),
-        readers,
-        place,
+        writer: Writer::start(db, Connect::Sqlite(write), explain, in_use),
+        readers: Pool::Sqlite(readers),
+        backend: place,
     })
 }
 
@@ -88,12 +86,12 @@ fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions
     }
 }
 
-pub(super) fn marker(place: &Place) -> PathBuf {
+pub(super) fn marker(place: &SqliteFile) -> PathBuf {
     place.beside(".created")
 }
 
 /// The lock that says "in use". None where no store was created here yet.
-fn lock(place: &Place) -> Result<Option<File>> {
+fn lock(place: &SqliteFile) -> Result<Option<File>> {
     let file = match File::open(marker(place)) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -110,7 +108,7 @@ fn lock(place: &Place) -> Result<Option<File>> {
 }
 
 /// Whether the database is to be made. An error where one was here and is gone.
-fn find(place: &Place, was_created: bool) -> Result<bool> {
+fn find(place: &SqliteFile, was_created: bool) -> Result<bool> {
     let length = match fs::metadata(place.path()) {
         Ok(file) => Some(file.len()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -129,36 +127,22 @@ fn find(place: &Place, was_created: bool) -> Result<bool> {
 }
 
 /// Refuses an existing database that is not ours, too new, or damaged.
-async fn check(db: &mut SqliteConnection, place: &Place, options: &SqliteOptions) -> Result<()> {
+async fn check(db: &mut Db, place: &SqliteFile, options: &SqliteOptions) -> Result<()> {
     let explain = |fault| place.explain(WHAT, fault);
     let newest = migrate::newest(db).await.map_err(explain)?;
     if newest.is_none() {
         return Err(place.corrupt("it holds no tables of Airboss"));
     }
-    migrate::check(newest, place)?;
+    migrate::check(newest, &place.text())?;
     let size = fs::metadata(place.path()).map_or(0, |file| file.len());
     // Reading the schema above has already checked the header and the file's length.
     if size < options.check_below_bytes {
-        let findings = quick_check(db).await.map_err(explain)?;
+        let findings = verify::quick_integrity(db).await.map_err(explain)?;
         if !findings.is_empty() {
             return Err(place.corrupt(findings.join("; ")));
         }
     }
     Ok(())
-}
-
-async fn quick_check(db: &mut SqliteConnection) -> Result<Vec<String>, Fault> {
-    let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(20)")
-        .fetch_all(db)
-        .await?;
-    Ok(only_findings(findings))
-}
-
-/// What a check found; SQLite says "ok" where it found nothing.
-pub(super) fn only_findings(mut findings: Vec<String>) -> Vec<String> {
-    findings.retain(|finding| finding != "ok");
-    findings.truncate(FINDINGS);
-    findings
 }
 
 /// Writes the marker so that it survives a crash of the machine.

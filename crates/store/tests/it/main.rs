@@ -11,5 +11,6 @@ mod conformance;
 mod crash;
 mod ledger;
 mod make;
+mod postgres;
 mod sqlite;
 mod world;

@@ -1,9 +1,7 @@
 //! Services: every manifest text that was ever in force.
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
 use super::codec::{Columns as _, micros};
+use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::ServiceRow;
@@ -44,8 +42,8 @@ impl Write for Put {
     type Answer = ();
     const WHAT: &'static str = "the keeping of a service's manifest";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
-        sqlx::query(PUT)
+    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        Sql::new(PUT)
             .bind(&self.name)
             .bind(&self.text)
             .bind(&self.manifest)
@@ -57,17 +55,17 @@ impl Write for Put {
     }
 }
 
-pub(super) async fn newest(db: &SqlitePool, name: &str) -> Result<Option<ServiceRow>, Fault> {
-    let row = sqlx::query(NEWEST).bind(name).fetch_optional(db).await?;
+pub(super) async fn newest(db: &Pool, name: &str) -> Result<Option<ServiceRow>, Fault> {
+    let row = Sql::new(NEWEST).bind(name).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
-pub(super) async fn all(db: &SqlitePool) -> Result<Vec<ServiceRow>, Fault> {
-    let rows = sqlx::query(ALL).fetch_all(db).await?;
+pub(super) async fn all(db: &Pool) -> Result<Vec<ServiceRow>, Fault> {
+    let rows = Sql::new(ALL).fetch_all(db).await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<ServiceRow, Fault> {
+fn read(row: &Row) -> Result<ServiceRow, Fault> {
     Ok(ServiceRow {
         name: row.id("name")?,
         text: row.text("text")?,

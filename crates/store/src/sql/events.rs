@@ -5,18 +5,18 @@
 //! locks; it serialises commits with events for as long as they take, which the single writer
 //! does anyway here.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
-
 use super::codec::{Columns as _, integer};
+use super::db::{Pool, Row, Sql, Value};
 use super::fault::Fault;
 use crate::{EventFilter, EventRow, NewEvent};
 
 /// The number of the newest event while a commit's events are inserted: they took theirs before.
-const NEWEST: &str = "(SELECT last FROM event_numbers WHERE only = 1)";
+const NEWEST: &str = "(SELECT last FROM event_numbers WHERE \"only\" = 1)";
+/// Events to a statement at most.
+const ROWS: usize = 32;
 const LIST: &str =
     "SELECT number, lane, seq, rollout, at, kind, message, body FROM events WHERE number > ";
-const LAST: &str = "SELECT last FROM event_numbers WHERE only = 1";
+const LAST: &str = "SELECT last FROM event_numbers WHERE \"only\" = 1";
 
 /// An event with its texts made.
 pub(super) struct Prepared {
@@ -39,46 +39,50 @@ impl Prepared {
 
 /// Adds the statements that insert events to a script; its one row, `last`, is the number of
 /// the last of them.
-pub(super) fn append(
-    script: &mut QueryBuilder<Sqlite>,
-    lane: &str,
-    seq: i64,
-    at: i64,
-    events: &[Prepared],
-) {
+pub(super) fn append(script: &mut Vec<Sql>, lane: &str, seq: i64, at: i64, events: &[Prepared]) {
     if events.is_empty() {
         return;
     }
-    script
-        .push("; UPDATE event_numbers SET last = last + ")
+    let mut number = Sql::begin("UPDATE event_numbers SET last = last + ");
+    number
         .push_bind(events.len() as i64)
-        .push(" WHERE only = 1 RETURNING last");
-    for (left, event) in (0..events.len() as i64).rev().zip(events) {
-        script
-            .push("; INSERT INTO events (number, lane, seq, rollout, at, kind, message, body) VALUES (")
-            .push(NEWEST)
-            .push(" - ")
-            .push_bind(left);
-        script.push(", ");
-        script
-            .separated(", ")
-            .push_bind(lane.to_owned())
-            .push_bind(seq)
-            .push_bind(event.rollout.clone())
-            .push_bind(at)
-            .push_bind(event.kind.clone())
-            .push_bind(event.message.clone())
-            .push_bind(event.body.clone());
-        script.push(")");
+        .push(" WHERE \"only\" = 1 RETURNING last");
+    script.push(number);
+    let mut left = events.len() as i64;
+    for some in events.chunks(ROWS) {
+        let mut insert = Sql::begin(
+            "INSERT INTO events (number, lane, seq, rollout, at, kind, message, body) VALUES ",
+        );
+        let mut before = "";
+        for event in some {
+            left -= 1;
+            insert.push(before).push("(").push(NEWEST).push(" - ");
+            insert.push_bind(left);
+            let values: [Value; 7] = [
+                lane.into(),
+                seq.into(),
+                (&event.rollout).into(),
+                at.into(),
+                (&event.kind).into(),
+                (&event.message).into(),
+                (&event.body).into(),
+            ];
+            for value in values {
+                insert.push(", ").push_bind(value);
+            }
+            insert.push(")");
+            before = ", ";
+        }
+        script.push(insert);
     }
 }
 
 pub(super) async fn list(
-    db: &SqlitePool,
+    db: &Pool,
     filter: &EventFilter,
     limit: i64,
 ) -> Result<Vec<EventRow>, Fault> {
-    let mut query = QueryBuilder::<Sqlite>::new(LIST);
+    let mut query = Sql::begin(LIST);
     query.push_bind(integer(filter.after)?);
     if let Some(lane) = &filter.lane {
         query.push(" AND lane = ").push_bind(lane.to_string());
@@ -87,15 +91,15 @@ pub(super) async fn list(
         query.push(" AND rollout = ").push_bind(rollout.to_string());
     }
     query.push(" ORDER BY number LIMIT ").push_bind(limit);
-    let rows = query.build().fetch_all(db).await?;
+    let rows = query.fetch_all(db).await?;
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn last(db: &SqlitePool) -> Result<u64, Fault> {
-    sqlx::query(LAST).fetch_one(db).await?.count("last")
+pub(super) async fn last(db: &Pool) -> Result<u64, Fault> {
+    Sql::new(LAST).fetch_one(db).await?.count("last")
 }
 
-fn read(row: &SqliteRow) -> Result<EventRow, Fault> {
+fn read(row: &Row) -> Result<EventRow, Fault> {
     Ok(EventRow {
         number: row.count("number")?,
         lane: row.id("lane")?,

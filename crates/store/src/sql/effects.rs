@@ -1,10 +1,9 @@
 //! Effects: what shall be done after a commit, until it is done.
 
 use airboss_model::LaneId;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer};
+use super::db::{Db, Pool, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::EffectRow;
@@ -14,17 +13,20 @@ const UNFINISHED: &str = "SELECT lane, seq, ordinal, body FROM effects
 const FINISH: &str = "UPDATE effects SET outcome = coalesce(outcome, $4)
     WHERE lane = $1 AND seq = $2 AND ordinal = $3";
 
+/// Effects to a statement at most.
+const ROWS: usize = 32;
+
 /// Adds the statements that insert a commit's effects to a script.
-pub(super) fn append(script: &mut QueryBuilder<Sqlite>, lane: &str, seq: i64, bodies: &[String]) {
-    for (ordinal, body) in (0_i64..).zip(bodies) {
-        script.push("; INSERT INTO effects (lane, seq, ordinal, body) VALUES (");
-        script
-            .separated(", ")
-            .push_bind(lane.to_owned())
-            .push_bind(seq)
-            .push_bind(ordinal)
-            .push_bind(body.clone());
-        script.push(")");
+pub(super) fn append(script: &mut Vec<Sql>, lane: &str, seq: i64, bodies: &[String]) {
+    for some in (0_i64..).zip(bodies).collect::<Vec<_>>().chunks(ROWS) {
+        let mut insert = Sql::begin("INSERT INTO effects (lane, seq, ordinal, body) VALUES ");
+        let mut before = "";
+        for (ordinal, body) in some {
+            insert.push(before);
+            insert.push_row([lane.into(), seq.into(), (*ordinal).into(), (*body).into()]);
+            before = ", ";
+        }
+        script.push(insert);
     }
 }
 
@@ -40,15 +42,15 @@ impl Write for Finish {
     type Answer = ();
     const WHAT: &'static str = "the finishing of an effect";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
-        let finished = sqlx::query(FINISH)
+    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        let finished = Sql::new(FINISH)
             .bind(self.lane.as_str())
             .bind(integer(self.seq)?)
             .bind(i64::from(self.ordinal))
             .bind(&self.outcome)
             .execute(db)
             .await?;
-        if finished.rows_affected() == 0 {
+        if finished == 0 {
             return Err(Fault::conflict(
                 Self::WHAT,
                 format!(
@@ -61,8 +63,8 @@ impl Write for Finish {
     }
 }
 
-pub(super) async fn unfinished(db: &SqlitePool, lane: &str) -> Result<Vec<EffectRow>, Fault> {
-    let rows = sqlx::query(UNFINISHED).bind(lane).fetch_all(db).await?;
+pub(super) async fn unfinished(db: &Pool, lane: &str) -> Result<Vec<EffectRow>, Fault> {
+    let rows = Sql::new(UNFINISHED).bind(lane).fetch_all(db).await?;
     rows.iter()
         .map(|row| {
             let ordinal = row.count("ordinal")?;

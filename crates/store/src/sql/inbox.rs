@@ -1,9 +1,7 @@
 //! The inbox: commands that are accepted and wait for their decision.
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
 use super::codec::{Columns as _, micros};
+use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::lanes;
 use super::writer::Write;
@@ -38,33 +36,37 @@ impl Write for Enqueue {
     type Answer = InboxEntry;
     const WHAT: &'static str = "the acceptance of a command";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<InboxEntry, Fault> {
+    fn is_news(&self) -> bool {
+        true
+    }
+
+    async fn apply(&self, db: &mut Db) -> Result<InboxEntry, Fault> {
         // The lane first: the entry refers to it.
         lanes::create(db, &self.lane).await?;
-        let added = sqlx::query(ADD)
+        let added = Sql::new(ADD)
             .bind(&self.lane)
             .bind(&self.key)
             .bind(&self.body)
             .bind(self.at)
             .execute(&mut *db)
             .await?;
-        if added.rows_affected() == 1 {
-            sqlx::query(COUNT_UP)
+        if added == 1 {
+            Sql::new(COUNT_UP)
                 .bind(&self.lane)
                 .execute(&mut *db)
                 .await?;
         }
-        let row = sqlx::query(BY_KEY).bind(&self.key).fetch_one(db).await?;
+        let row = Sql::new(BY_KEY).bind(&self.key).fetch_one(db).await?;
         read(&row)
     }
 }
 
 pub(super) async fn unconsumed(
-    db: &SqlitePool,
+    db: &Pool,
     lane: &str,
     limit: i64,
 ) -> Result<Vec<InboxEntry>, Fault> {
-    let rows = sqlx::query(UNCONSUMED)
+    let rows = Sql::new(UNCONSUMED)
         .bind(lane)
         .bind(limit)
         .fetch_all(db)
@@ -72,12 +74,12 @@ pub(super) async fn unconsumed(
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn by_key(db: &SqlitePool, key: &str) -> Result<Option<InboxEntry>, Fault> {
-    let row = sqlx::query(BY_KEY).bind(key).fetch_optional(db).await?;
+pub(super) async fn by_key(db: &Pool, key: &str) -> Result<Option<InboxEntry>, Fault> {
+    let row = Sql::new(BY_KEY).bind(key).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
-fn read(row: &SqliteRow) -> Result<InboxEntry, Fault> {
+fn read(row: &Row) -> Result<InboxEntry, Fault> {
     Ok(InboxEntry {
         id: row.count("id")?,
         lane: row.id("lane")?,

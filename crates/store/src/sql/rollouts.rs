@@ -1,17 +1,15 @@
 //! Rollouts as readers see them.
 
 use airboss_model::LaneId;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, micros};
+use super::db::{Pool, Row, Sql};
 use super::fault::Fault;
 use crate::{RolloutFilter, RolloutRow};
 
-const UPSERT: &str =
-    "; INSERT INTO rollouts (id, lane, service, environment, release, digest, phase,
-        outcome, reason, created_by, created_at, updated_at, ended_at) VALUES (";
-const REPLACE: &str = ") ON CONFLICT (id) DO UPDATE SET lane = excluded.lane,
+const UPSERT: &str = "INSERT INTO rollouts (id, lane, service, environment, release, digest, phase,
+        outcome, reason, created_by, created_at, updated_at, ended_at) VALUES ";
+const REPLACE: &str = " ON CONFLICT (id) DO UPDATE SET lane = excluded.lane,
         service = excluded.service, environment = excluded.environment,
         release = excluded.release, digest = excluded.digest, phase = excluded.phase,
         outcome = excluded.outcome, reason = excluded.reason, created_by = excluded.created_by,
@@ -55,48 +53,49 @@ impl Prepared {
         }
     }
 
-    /// Adds the statement to a script that inserts the row, or replaces the one that is there;
-    /// its place in the order stays.
-    pub(super) fn upsert(&self, script: &mut QueryBuilder<Sqlite>) {
-        script.push(UPSERT);
-        script
-            .separated(", ")
-            .push_bind(self.id.clone())
-            .push_bind(self.lane.to_string())
-            .push_bind(self.lane.service().to_string())
-            .push_bind(self.lane.environment().to_string())
-            .push_bind(self.release.clone())
-            .push_bind(self.digest.clone())
-            .push_bind(self.phase.clone())
-            .push_bind(self.outcome.clone())
-            .push_bind(self.reason.clone())
-            .push_bind(self.created_by.clone())
-            .push_bind(self.created_at)
-            .push_bind(self.updated_at)
-            .push_bind(self.ended_at);
-        script.push(REPLACE);
+    /// The statement that inserts the row, or replaces the one that is there; its place in the
+    /// order stays.
+    pub(super) fn upsert(&self) -> Sql {
+        let mut upsert = Sql::begin(UPSERT);
+        upsert.push_row([
+            (&self.id).into(),
+            self.lane.as_str().into(),
+            self.lane.service().as_str().into(),
+            self.lane.environment().as_str().into(),
+            (&self.release).into(),
+            (&self.digest).into(),
+            (&self.phase).into(),
+            (&self.outcome).into(),
+            (&self.reason).into(),
+            (&self.created_by).into(),
+            self.created_at.into(),
+            self.updated_at.into(),
+            self.ended_at.into(),
+        ]);
+        upsert.push(REPLACE);
+        upsert
     }
 }
 
-pub(super) async fn get(db: &SqlitePool, id: &str) -> Result<Option<RolloutRow>, Fault> {
-    let row = sqlx::query(GET).bind(id).fetch_optional(db).await?;
+pub(super) async fn get(db: &Pool, id: &str) -> Result<Option<RolloutRow>, Fault> {
+    let row = Sql::new(GET).bind(id).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
 pub(super) async fn list(
-    db: &SqlitePool,
+    db: &Pool,
     filter: &RolloutFilter,
     limit: i64,
 ) -> Result<Vec<RolloutRow>, Fault> {
-    let mut query = page(filter, limit);
-    let rows = query.build().fetch_all(db).await?;
+    let query = page(filter, limit);
+    let rows = query.fetch_all(db).await?;
     rows.iter().map(read).collect()
 }
 
 /// Newest first. Each combination has an index that gives the order, so a page costs the same
 /// however many rollouts there are.
-fn page(filter: &RolloutFilter, limit: i64) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::<Sqlite>::new(LIST);
+fn page(filter: &RolloutFilter, limit: i64) -> Sql {
+    let mut query = Sql::begin(LIST);
     match (&filter.service, &filter.environment) {
         (Some(service), Some(environment)) => {
             let lane = LaneId::new(service, environment);
@@ -127,7 +126,7 @@ fn page(filter: &RolloutFilter, limit: i64) -> QueryBuilder<Sqlite> {
     query
 }
 
-fn read(row: &SqliteRow) -> Result<RolloutRow, Fault> {
+fn read(row: &Row) -> Result<RolloutRow, Fault> {
     Ok(RolloutRow {
         id: row.id("id")?,
         lane: row.id("lane")?,
@@ -146,15 +145,13 @@ fn read(row: &SqliteRow) -> Result<RolloutRow, Fault> {
 #[cfg(test)]
 mod tests {
     use airboss_model::{EnvironmentName, ServiceName};
-    use sqlx::{Connection as _, Row as _, SqliteConnection};
 
     use super::*;
 
     /// Every combination is found by an index in its order: nothing is scanned or sorted.
     #[tokio::test]
     async fn every_page_is_read_in_the_order_of_an_index() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        super::super::migrate::run(&mut db).await.unwrap();
+        let mut db = super::super::fresh().await.unwrap();
         let (service, environment) = ("shop".parse().unwrap(), "staging".parse().unwrap());
         for number in 0..24 {
             let filter = RolloutFilter {
@@ -164,12 +161,9 @@ mod tests {
                 ended: [None, Some(true), Some(false)][number / 8],
                 limit: 0,
             };
-            let sql = format!("EXPLAIN QUERY PLAN {}", page(&filter, 50).into_string());
-            let steps = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .fetch_all(&mut db)
-                .await
-                .unwrap();
-            let plan: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+            let sql = format!("EXPLAIN QUERY PLAN {}", page(&filter, 50).into_text());
+            let steps = Sql::begin(&sql).fetch_all(&mut db).await.unwrap();
+            let plan: Vec<String> = steps.iter().map(|it| it.text("detail").unwrap()).collect();
             // Walking all rollouts in their own order is right where nothing narrows them.
             let all = filter.service.is_none() && filter.environment.is_none();
             for step in &plan {

@@ -1,9 +1,7 @@
 //! Notes: what a controller has learnt about a lane.
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnection;
-
 use super::codec::{Columns as _, micros};
+use super::db::{Db, Pool, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::NoteRow;
@@ -35,8 +33,8 @@ impl Write for Put {
     type Answer = ();
     const WHAT: &'static str = "the keeping of a note";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
-        sqlx::query(PUT)
+    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        Sql::new(PUT)
             .bind(&self.lane)
             .bind(&self.topic)
             .bind(&self.body)
@@ -47,12 +45,8 @@ impl Write for Put {
     }
 }
 
-pub(super) async fn get(
-    db: &SqlitePool,
-    lane: &str,
-    topic: &str,
-) -> Result<Option<NoteRow>, Fault> {
-    let row = sqlx::query(GET)
+pub(super) async fn get(db: &Pool, lane: &str, topic: &str) -> Result<Option<NoteRow>, Fault> {
+    let row = Sql::new(GET)
         .bind(lane)
         .bind(topic)
         .fetch_optional(db)

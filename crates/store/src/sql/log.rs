@@ -6,10 +6,9 @@
 
 use airboss_ledger::{Frontier, HASH_BYTES, Hash, Record, Tile};
 use futures_util::TryStreamExt as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer};
+use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use crate::RecordFilter;
 
@@ -28,15 +27,13 @@ macro_rules! select_records {
 }
 pub(super) use select_records;
 
-/// The newest sealed state, then the events behind it, at most [`CHUNK`].
-const UNSEALED: &str = concat!(
-    "SELECT size, frontier FROM log WHERE only = 1; ",
-    select_records!("(SELECT size FROM log WHERE only = 1) ORDER BY e.number LIMIT 4096")
-);
+/// Events that are not sealed, at most [`CHUNK`].
+const UNSEALED: &str =
+    select_records!("(SELECT size FROM log WHERE \"only\" = 1) ORDER BY e.number LIMIT 4096");
 /// Events that are sealed at once.
 const CHUNK: usize = 4096;
 
-pub(super) const HEAD: &str = "SELECT size, frontier FROM log WHERE only = 1";
+pub(super) const HEAD: &str = "SELECT size, frontier FROM log WHERE \"only\" = 1";
 const HASHES: &str = "SELECT hash FROM log_hashes
     WHERE level = $1 AND place >= $2 AND place < $3 ORDER BY place";
 
@@ -44,23 +41,23 @@ const HASHES: &str = "SELECT hash FROM log_hashes
 const RECORD_BYTES: usize = 8 << 20;
 
 /// Seals every event that is not, inside the caller's transaction.
-pub(super) async fn seal(db: &mut SqliteConnection) -> Result<(), Fault> {
+pub(super) async fn seal(db: &mut Db) -> Result<(), Fault> {
     while seal_chunk(db).await? == CHUNK {}
     Ok(())
 }
 
 /// Seals up to a chunk of events; how many they were.
-async fn seal_chunk(db: &mut SqliteConnection) -> Result<usize, Fault> {
+async fn seal_chunk(db: &mut Db) -> Result<usize, Fault> {
     let mut levels: Vec<Level> = Vec::new();
     let mut sealed = 0;
-    let mut frontier = None;
-    let mut rows = sqlx::query(UNSEALED).fetch(&mut *db);
-    while let Some(row) = rows.try_next().await? {
-        let Some(frontier) = &mut frontier else {
-            frontier = Some(read_head(&row)?);
-            continue;
-        };
-        let record = read_record(&row)?;
+    let script = vec![Sql::begin(HEAD), Sql::begin(UNSEALED)];
+    let rows = db.script(script, 0).await?.unwrap_or_default();
+    let (head, rows) = rows
+        .split_first()
+        .ok_or_else(|| Fault::unreadable("the ledger has no head".into()))?;
+    let mut frontier = read_head(head)?;
+    for row in rows {
+        let record = read_record(row)?;
         if record.number != frontier.size() + 1 {
             return Err(missing(frontier.size() + 1));
         }
@@ -76,8 +73,6 @@ async fn seal_chunk(db: &mut SqliteConnection) -> Result<usize, Fault> {
         });
         sealed += 1;
     }
-    drop(rows);
-    let frontier = frontier.ok_or_else(|| Fault::unreadable("the ledger has no head".into()))?;
     if sealed > 0 {
         write(db, &frontier, levels).await?;
     }
@@ -107,22 +102,20 @@ impl Level {
 }
 
 /// Writes new hashes and the new head in one trip: all hashes of a level come as one value that
-/// SQLite cuts up.
-async fn write(
-    db: &mut SqliteConnection,
-    frontier: &Frontier,
-    levels: Vec<Level>,
-) -> Result<(), Fault> {
-    let mut script = QueryBuilder::<Sqlite>::new("UPDATE log SET size = ");
-    script
-        .push_bind(integer(frontier.size())?)
+/// the database cuts up.
+async fn write(db: &mut Db, frontier: &Frontier, levels: Vec<Level>) -> Result<(), Fault> {
+    let mut head = Sql::begin("UPDATE log SET size = ");
+    head.push_bind(integer(frontier.size())?)
         .push(", frontier = ")
         .push_bind(frontier.to_bytes())
-        .push(" WHERE only = 1");
+        .push(" WHERE \"only\" = 1");
+    let mut script = vec![head];
     for level in levels {
         let count = (level.hashes.len() / HASH_BYTES) as i64;
-        script
-            .push("; INSERT INTO log_hashes (level, place, hash) WITH RECURSIVE ours (place) AS (SELECT 0 UNION ALL SELECT place + 1 FROM ours WHERE place + 1 < ")
+        let mut insert = Sql::begin(
+            "INSERT INTO log_hashes (level, place, hash) WITH RECURSIVE ours (place) AS (SELECT 0 UNION ALL SELECT place + 1 FROM ours WHERE place + 1 < ",
+        );
+        insert
             .push_bind(count)
             .push(") SELECT ")
             .push_bind(i64::from(level.level))
@@ -131,19 +124,20 @@ async fn write(
             .push(" + place, substr(")
             .push_bind(level.hashes)
             .push(", place * 32 + 1, 32) FROM ours");
+        script.push(insert);
     }
-    script.build().execute(db).await?;
+    db.script(script, 0).await?;
     Ok(())
 }
 
-pub(super) async fn head(db: &SqlitePool) -> Result<Frontier, Fault> {
-    read_head(&sqlx::query(HEAD).fetch_one(db).await?)
+pub(super) async fn head(db: &Pool) -> Result<Frontier, Fault> {
+    read_head(&Sql::new(HEAD).fetch_one(db).await?)
 }
 
 /// The hashes of a tile; fewer than its width where the log is smaller.
-pub(super) async fn tile(db: &SqlitePool, tile: Tile) -> Result<Vec<Hash>, Fault> {
+pub(super) async fn tile(db: &Pool, tile: Tile) -> Result<Vec<Hash>, Fault> {
     let first = integer(tile.first())?;
-    let rows = sqlx::query(HASHES)
+    let rows = Sql::new(HASHES)
         .bind(i64::from(tile.level))
         .bind(first)
         .bind(first.saturating_add(i64::from(tile.width)))
@@ -153,17 +147,18 @@ pub(super) async fn tile(db: &SqlitePool, tile: Tile) -> Result<Vec<Hash>, Fault
 }
 
 pub(super) async fn records(
-    db: &SqlitePool,
+    db: &Pool,
     filter: &RecordFilter,
     limit: i64,
 ) -> Result<Vec<Record>, Fault> {
-    let mut query = QueryBuilder::<Sqlite>::new(select_records!(""));
+    let mut query = Sql::begin(select_records!(""));
     query.push_bind(integer(filter.after)?);
     if let Some(lane) = &filter.lane {
         query.push(" AND e.lane = ").push_bind(lane.to_string());
     }
     query.push(" ORDER BY e.number LIMIT ").push_bind(limit);
-    let mut rows = query.build().fetch(db);
+    let mut db = db.take().await?;
+    let mut rows = db.fetch(query);
     let (mut records, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.try_next().await? {
         let record = read_record(&row)?;
@@ -182,22 +177,21 @@ pub(super) fn missing(number: u64) -> Fault {
     ))
 }
 
-pub(super) fn read_head(row: &SqliteRow) -> Result<Frontier, Fault> {
+pub(super) fn read_head(row: &Row) -> Result<Frontier, Fault> {
     let size = row.count("size")?;
-    let bytes: Vec<u8> = row.try_get("frontier")?;
+    let bytes = row.bytes("frontier")?;
     Frontier::from_bytes(size, &bytes).map_err(|why| Fault::unreadable(why.to_string()))
 }
 
-pub(super) fn read_hash(row: &SqliteRow) -> Result<Hash, Fault> {
-    let bytes: Vec<u8> = row.try_get("hash")?;
-    let bytes = bytes.try_into();
+pub(super) fn read_hash(row: &Row) -> Result<Hash, Fault> {
+    let bytes = row.bytes("hash")?.try_into();
     bytes
         .map(Hash)
         .map_err(|_| Fault::unreadable("a hash of the ledger has not 32 bytes".into()))
 }
 
 /// An event as it is stored. Nothing is parsed, so that what was tampered with can be told too.
-pub(super) fn read_record(row: &SqliteRow) -> Result<Record, Fault> {
+pub(super) fn read_record(row: &Row) -> Result<Record, Fault> {
     Ok(Record {
         number: row.count("number")?,
         previous: row.count("previous")?,

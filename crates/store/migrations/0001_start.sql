@@ -76,10 +76,10 @@ CREATE TABLE inputs (
 -- The one row that gives events their numbers. It is updated in the transaction that inserts
 -- them, so a rolled-back commit gives its numbers back and the order has no gaps.
 CREATE TABLE event_numbers (
-    only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    "only" INTEGER NOT NULL PRIMARY KEY CHECK ("only" = 1),
     last INTEGER NOT NULL
 );
-INSERT INTO event_numbers (only, last) VALUES (1, 0);
+INSERT INTO event_numbers ("only", last) VALUES (1, 0);
 
 CREATE TABLE events (
     number  INTEGER PRIMARY KEY,

@@ -10,13 +10,16 @@
 //! one that is too large does not fail the rest.
 
 use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::fault::{Broken, Fault, Place};
+use super::connect::Connect;
+use super::db::Db;
+use super::fault::{Broken, Explain, Fault};
 use super::log;
 use crate::{Result, StoreError};
 
@@ -24,23 +27,24 @@ use crate::{Result, StoreError};
 const QUEUE: usize = 1024;
 /// Operations that share one transaction at most, which bounds how long the first one waits.
 const BATCH: usize = 256;
-
 /// One write. It may be applied several times, so it keeps its values.
-pub(super) trait Write: Send + Sync + 'static {
+pub(crate) trait Write: Send + Sync + 'static {
     /// What the caller gets.
     type Answer: Send + 'static;
     /// What it is, for messages: "the database did not do …".
     const WHAT: &'static str;
 
     /// Does it, inside the writer's transaction.
-    fn apply(
-        &self,
-        db: &mut SqliteConnection,
-    ) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
+    fn apply(&self, db: &mut Db) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
 
     /// Whether it adds events, which the transaction then seals.
     fn brings_events(&self) -> bool {
         false
+    }
+
+    /// Whether other controllers are to look at once.
+    fn is_news(&self) -> bool {
+        self.brings_events()
     }
 }
 
@@ -48,11 +52,13 @@ pub(super) trait Write: Send + Sync + 'static {
 #[async_trait]
 trait Job: Send {
     /// Applies it and keeps its answer. `Ok(false)` where it was refused.
-    async fn apply(&mut self, db: &mut SqliteConnection) -> Result<bool, Broken>;
+    async fn apply(&mut self, db: &mut Db) -> Result<bool, Broken>;
     /// As [`Write::brings_events`].
     fn brings_events(&self) -> bool;
+    /// As [`Write::is_news`].
+    fn is_news(&self) -> bool;
     /// Tells the answer, or why the transaction failed.
-    fn tell(self: Box<Self>, place: &Place, committed: Result<(), &Broken>);
+    fn tell(self: Box<Self>, place: &dyn Explain, committed: Result<(), &Broken>);
 }
 
 struct Waiting<W: Write> {
@@ -63,7 +69,7 @@ struct Waiting<W: Write> {
 
 #[async_trait]
 impl<W: Write> Job for Waiting<W> {
-    async fn apply(&mut self, db: &mut SqliteConnection) -> Result<bool, Broken> {
+    async fn apply(&mut self, db: &mut Db) -> Result<bool, Broken> {
         let answer = match self.write.apply(db).await {
             Ok(answer) => Ok(answer),
             Err(Fault::Refused(error)) => Err(error),
@@ -82,7 +88,11 @@ impl<W: Write> Job for Waiting<W> {
         self.write.brings_events()
     }
 
-    fn tell(self: Box<Self>, place: &Place, committed: Result<(), &Broken>) {
+    fn is_news(&self) -> bool {
+        self.write.is_news()
+    }
+
+    fn tell(self: Box<Self>, place: &dyn Explain, committed: Result<(), &Broken>) {
         let answer = match (committed, self.answer) {
             (Ok(()), Some(answer)) => answer,
             (Ok(()), None) => Err(gone(W::WHAT)),
@@ -99,23 +109,23 @@ enum Message {
 }
 
 /// The way to the writer.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     queue: mpsc::Sender<Message>,
 }
 
 impl Writer {
-    /// Starts the writer on a connection; `options` serve to connect again after a failure.
+    /// Starts the writer on a connection; `connect` serves to connect again after a failure.
     /// `in_use`, the lock that says so, is held for as long as the writer lives.
-    pub(super) fn start(
-        db: SqliteConnection,
-        options: SqliteConnectOptions,
-        place: Place,
+    pub(crate) fn start(
+        db: Db,
+        connect: Connect,
+        place: Arc<dyn Explain>,
         in_use: Option<File>,
     ) -> Self {
         let (queue, messages) = mpsc::channel(QUEUE);
         let desk = Desk {
             db: Some(db),
-            options,
+            connect,
             place,
             in_use,
         };
@@ -125,7 +135,7 @@ impl Writer {
 
     /// Does one write and waits until it is on disk. Once it is queued it happens even where
     /// the caller stops waiting.
-    pub(super) async fn run<W: Write>(&self, write: W) -> Result<W::Answer> {
+    pub(crate) async fn run<W: Write>(&self, write: W) -> Result<W::Answer> {
         let (caller, answer) = oneshot::channel();
         let job = Waiting {
             write,
@@ -140,7 +150,7 @@ impl Writer {
     }
 
     /// Ends the writer after everything that is queued.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let (done, ended) = oneshot::channel();
         // An error means that it has ended already.
         if self.queue.send(Message::Close(done)).await.is_ok() {
@@ -175,9 +185,9 @@ enum Share<'a> {
 }
 
 struct Desk {
-    db: Option<SqliteConnection>,
-    options: SqliteConnectOptions,
-    place: Place,
+    db: Option<Db>,
+    connect: Connect,
+    place: Arc<dyn Explain>,
     in_use: Option<File>,
 }
 
@@ -234,7 +244,7 @@ impl Desk {
         if let Some(db) = self.db.take()
             && let Err(error) = db.close().await
         {
-            tracing::warn!(%error, "the database connection did not close cleanly");
+            tracing::warn!(error = %error.into_broken(), "the database connection did not close cleanly");
         }
         drop(self.in_use);
         for done in waitlist.closing {
@@ -248,7 +258,8 @@ impl Desk {
             done = self.attempt(&mut jobs, Share::Savepoints).await;
         }
         match done {
-            Err(Undone::Later(broken)) if jobs.len() > 1 => {
+            // Where the connection is lost, each of them alone would only be lost again.
+            Err(Undone::Later(broken)) if jobs.len() > 1 && !broken.is_lost() => {
                 tracing::warn!(%broken, operations = jobs.len(), "a shared transaction failed; trying its operations one by one");
                 for job in jobs {
                     let mut alone = vec![job];
@@ -267,7 +278,7 @@ impl Desk {
             Err(Undone::AtBegin(broken) | Undone::Later(broken)) => Err(broken),
         };
         for job in jobs {
-            job.tell(&self.place, committed);
+            job.tell(&*self.place, committed);
         }
     }
 
@@ -277,29 +288,52 @@ impl Desk {
         jobs: &mut Vec<Box<dyn Job>>,
         share: Share<'_>,
     ) -> Result<(), Undone> {
-        let db = match &mut self.db {
-            Some(db) => db,
-            none => {
-                let db = self.options.connect().await;
-                none.insert(db.map_err(|error| Undone::AtBegin(Broken::Sql(error.into())))?)
-            }
+        let within = self.connect.write_within();
+        let db = self.begin().await.map_err(Undone::AtBegin)?;
+        // A database that says nothing for so long is as good as gone; its own end of the
+        // transaction is undone with the connection.
+        let done = match timeout(within, transact(db, jobs, share)).await {
+            Ok(done) => done,
+            Err(_) => Err(Undone::Later(Broken::silent(within))),
         };
-        if let Err(broken) = statement(db, "BEGIN IMMEDIATE").await {
-            // The connection may be beyond help; the next transaction has a new one.
-            self.db = None;
-            return Err(Undone::AtBegin(broken));
-        }
-        let done = transact(db, jobs, share).await;
-        if done.is_err() {
-            // SQLite may have rolled back by itself, then this says so and changes nothing.
-            let _ = statement(db, "ROLLBACK").await;
+        match &done {
+            Ok(()) => {}
+            Err(Undone::AtBegin(broken) | Undone::Later(broken)) if broken.is_lost() => {
+                self.db = None;
+            }
+            // The database may have rolled back by itself, then this says so and changes nothing.
+            Err(_) => drop(db.run("ROLLBACK").await),
         }
         done
+    }
+
+    /// A connection with an open transaction. A connection that turns out to be dead is replaced
+    /// once: the server may have been restarted since it was used last.
+    async fn begin(&mut self) -> Result<&mut Db, Broken> {
+        let within = self.connect.write_within();
+        if let Some(db) = self.db.take() {
+            match begin(db, within).await {
+                Ok(db) => return Ok(self.db.insert(db)),
+                Err(broken) if broken.is_lost() => {}
+                Err(broken) => return Err(broken),
+            }
+        }
+        let db = self.connect.connect().await?;
+        Ok(self.db.insert(begin(db, within).await?))
+    }
+}
+
+/// Opens a transaction. On PostgreSQL it has the database to itself among all that write, so
+/// that replicas write in one order and never wait for each other half-way.
+async fn begin(mut db: Db, within: Duration) -> Result<Db, Broken> {
+    match timeout(within, db.run(db.dialect().begin())).await {
+        Ok(begun) => begun.map(|()| db).map_err(Fault::into_broken),
+        Err(_) => Err(Broken::silent(within)),
     }
 }
 
 async fn transact(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     jobs: &mut Vec<Box<dyn Job>>,
     share: Share<'_>,
 ) -> Result<(), Undone> {
@@ -321,31 +355,27 @@ async fn transact(
         }
     }
     if jobs.iter().any(|job| job.brings_events()) {
-        seal(db).await.map_err(Undone::Later)?;
+        log::seal(db).await.map_err(broken)?;
     }
-    statement(db, "COMMIT").await.map_err(Undone::Later)
+    let news = jobs.iter().any(|job| job.is_news());
+    db.run(db.dialect().commit(news)).await.map_err(broken)
 }
 
-/// Seals the transaction's events, all of them at once.
-async fn seal(db: &mut SqliteConnection) -> Result<(), Broken> {
-    log::seal(db).await.map_err(|fault| match fault {
-        Fault::Broken(broken) => broken,
-        Fault::Refused(error) => Broken::Unreadable(error.to_string()),
-    })
+fn broken(fault: Fault) -> Undone {
+    Undone::Later(fault.into_broken())
 }
 
 /// Applies a job in a savepoint of its own.
-async fn alone(db: &mut SqliteConnection, job: &mut dyn Job) -> Result<(), Broken> {
-    statement(db, "SAVEPOINT operation").await?;
+async fn alone(db: &mut Db, job: &mut dyn Job) -> Result<(), Broken> {
+    db.run("SAVEPOINT operation")
+        .await
+        .map_err(Fault::into_broken)?;
     if !job.apply(db).await? {
-        statement(db, "ROLLBACK TO operation").await?;
+        db.run("ROLLBACK TO operation")
+            .await
+            .map_err(Fault::into_broken)?;
     }
-    statement(db, "RELEASE operation").await
-}
-
-async fn statement(db: &mut SqliteConnection, sql: &'static str) -> Result<(), Broken> {
-    match sqlx::query(sql).execute(db).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Broken::Sql(error.into())),
-    }
+    db.run("RELEASE operation")
+        .await
+        .map_err(Fault::into_broken)
 }

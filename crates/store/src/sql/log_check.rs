@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use airboss_ledger::{Frontier, Hash, Record};
-use sqlx::sqlite::SqliteConnection;
 
 use super::codec::{Columns as _, integer};
+use super::db::{Db, Sql};
 use super::fault::Fault;
 use super::log::{HEAD, read_hash, read_head, read_record, select_records};
 
@@ -21,14 +21,14 @@ const ENDS: &str = "SELECT
     coalesce((SELECT max(number) FROM events), 0) AS newest,
     coalesce((SELECT min(number) FROM events), 1) AS oldest,
     coalesce((SELECT max(place) + 1 FROM log_hashes WHERE level = 0), 0) AS leaves,
-    (SELECT last FROM event_numbers WHERE only = 1) AS numbered,
+    (SELECT last FROM event_numbers WHERE \"only\" = 1) AS numbered,
     (SELECT count(*) FROM log_hashes WHERE level > 0) AS inner_hashes";
 
 /// Every finding, the first wrong event first. The caller holds a transaction, so that commits
 /// meanwhile do not show.
-pub(super) async fn check(db: &mut SqliteConnection) -> Result<Vec<String>, Fault> {
-    let head = read_head(&sqlx::query(HEAD).fetch_one(&mut *db).await?)?;
-    let ends = sqlx::query(ENDS).fetch_one(&mut *db).await?;
+pub(super) async fn check(db: &mut Db) -> Result<Vec<String>, Fault> {
+    let head = read_head(&Sql::new(HEAD).fetch_one(&mut *db).await?)?;
+    let ends = Sql::new(ENDS).fetch_one(&mut *db).await?;
     let (newest, leaves) = (ends.count("newest")?, ends.count("leaves")?);
     let mut findings = Vec::new();
     if ends.integer("oldest")? < 1 {
@@ -104,11 +104,7 @@ fn compare(
     }
 }
 
-async fn inner_differ(
-    db: &mut SqliteConnection,
-    inner: &[(u32, u64, Hash)],
-    stored: u64,
-) -> Result<bool, Fault> {
+async fn inner_differ(db: &mut Db, inner: &[(u32, u64, Hash)], stored: u64) -> Result<bool, Fault> {
     if stored != inner.len() as u64 {
         return Ok(true);
     }
@@ -125,12 +121,8 @@ async fn inner_differ(
     Ok(false)
 }
 
-async fn records(
-    db: &mut SqliteConnection,
-    after: u64,
-    upto: u64,
-) -> Result<BTreeMap<u64, Record>, Fault> {
-    let rows = sqlx::query(EVENTS)
+async fn records(db: &mut Db, after: u64, upto: u64) -> Result<BTreeMap<u64, Record>, Fault> {
+    let rows = Sql::new(EVENTS)
         .bind(integer(after)?)
         .bind(integer(upto)?)
         .fetch_all(db)
@@ -141,13 +133,8 @@ async fn records(
         .collect()
 }
 
-async fn hashes(
-    db: &mut SqliteConnection,
-    level: u32,
-    from: u64,
-    to: u64,
-) -> Result<BTreeMap<u64, Hash>, Fault> {
-    let rows = sqlx::query(HASHES)
+async fn hashes(db: &mut Db, level: u32, from: u64, to: u64) -> Result<BTreeMap<u64, Hash>, Fault> {
+    let rows = Sql::new(HASHES)
         .bind(i64::from(level))
         .bind(integer(from)?)
         .bind(integer(to)?)

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use airboss_model::Timestamp;
 use serde_json::Value;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+
+use super::db::Row;
 
 use super::fault::Fault;
 
@@ -34,6 +35,8 @@ pub(super) trait Columns {
     fn maybe_text(&self, column: &'static str) -> Result<Option<String>, Fault>;
     /// An integer that may be missing.
     fn maybe_integer(&self, column: &'static str) -> Result<Option<i64>, Fault>;
+    /// Bytes.
+    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, Fault>;
 
     /// An integer.
     fn integer(&self, column: &'static str) -> Result<i64, Fault> {
@@ -81,15 +84,30 @@ pub(super) trait Columns {
     }
 }
 
-impl Columns for SqliteRow {
+impl Columns for Row {
     fn text(&self, column: &'static str) -> Result<String, Fault> {
-        Ok(self.try_get(column)?)
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }?)
     }
     fn maybe_text(&self, column: &'static str) -> Result<Option<String>, Fault> {
-        Ok(self.try_get(column)?)
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }?)
     }
     fn maybe_integer(&self, column: &'static str) -> Result<Option<i64>, Fault> {
-        Ok(self.try_get(column)?)
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }?)
+    }
+    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, Fault> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }?)
     }
 }
 

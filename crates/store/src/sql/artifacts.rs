@@ -1,9 +1,7 @@
 //! Artifacts whose content is kept.
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnection;
-
 use super::codec::{Columns as _, integer, micros};
+use super::db::{Db, Pool, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::ArtifactRow;
@@ -34,8 +32,8 @@ impl Write for Put {
     type Answer = ();
     const WHAT: &'static str = "the registration of an artifact";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
-        sqlx::query(PUT)
+    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        Sql::new(PUT)
             .bind(&self.digest)
             .bind(integer(self.size)?)
             .bind(&self.source)
@@ -46,8 +44,8 @@ impl Write for Put {
     }
 }
 
-pub(super) async fn get(db: &SqlitePool, digest: &str) -> Result<Option<ArtifactRow>, Fault> {
-    let row = sqlx::query(GET).bind(digest).fetch_optional(db).await?;
+pub(super) async fn get(db: &Pool, digest: &str) -> Result<Option<ArtifactRow>, Fault> {
+    let row = Sql::new(GET).bind(digest).fetch_optional(db).await?;
     row.map(|row| {
         Ok(ArtifactRow {
             digest: row.id("digest")?,

@@ -1,10 +1,9 @@
 //! Releases: versions pinned to digests, and the numbers of rollouts.
 
 use airboss_model::{Digest, ReleaseId, RolloutId, ServiceName};
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::codec::{Columns as _, micros};
+use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::{ReleaseRow, StoreError};
@@ -15,7 +14,7 @@ const GET: &str = "SELECT id, digest, manifest_hash, created_by, at FROM release
 const OF_SERVICE: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases
     WHERE service = $1 ORDER BY number DESC LIMIT $2";
 const NEXT_ROLLOUT: &str = "INSERT INTO rollout_numbers (service, last) VALUES ($1, 1)
-    ON CONFLICT (service) DO UPDATE SET last = last + 1 RETURNING last";
+    ON CONFLICT (service) DO UPDATE SET last = rollout_numbers.last + 1 RETURNING last";
 
 pub(super) struct Create {
     id: ReleaseId,
@@ -41,8 +40,8 @@ impl Write for Create {
     type Answer = ReleaseRow;
     const WHAT: &'static str = "the creation of a release";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<ReleaseRow, Fault> {
-        sqlx::query(CREATE)
+    async fn apply(&self, db: &mut Db) -> Result<ReleaseRow, Fault> {
+        Sql::new(CREATE)
             .bind(self.id.as_str())
             .bind(self.id.service().as_str())
             .bind(self.digest.to_string())
@@ -51,10 +50,7 @@ impl Write for Create {
             .bind(self.at)
             .execute(&mut *db)
             .await?;
-        let kept = sqlx::query(GET)
-            .bind(self.id.as_str())
-            .fetch_one(db)
-            .await?;
+        let kept = Sql::new(GET).bind(self.id.as_str()).fetch_one(db).await?;
         let kept = read(&kept)?;
         if kept.digest == self.digest {
             return Ok(kept);
@@ -73,8 +69,8 @@ impl Write for NextRollout {
     type Answer = RolloutId;
     const WHAT: &'static str = "the numbering of a rollout";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<RolloutId, Fault> {
-        let row = sqlx::query(NEXT_ROLLOUT)
+    async fn apply(&self, db: &mut Db) -> Result<RolloutId, Fault> {
+        let row = Sql::new(NEXT_ROLLOUT)
             .bind(self.0.as_str())
             .fetch_one(db)
             .await?;
@@ -82,17 +78,17 @@ impl Write for NextRollout {
     }
 }
 
-pub(super) async fn get(db: &SqlitePool, id: &str) -> Result<Option<ReleaseRow>, Fault> {
-    let row = sqlx::query(GET).bind(id).fetch_optional(db).await?;
+pub(super) async fn get(db: &Pool, id: &str) -> Result<Option<ReleaseRow>, Fault> {
+    let row = Sql::new(GET).bind(id).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
 pub(super) async fn of_service(
-    db: &SqlitePool,
+    db: &Pool,
     service: &str,
     limit: i64,
 ) -> Result<Vec<ReleaseRow>, Fault> {
-    let rows = sqlx::query(OF_SERVICE)
+    let rows = Sql::new(OF_SERVICE)
         .bind(service)
         .bind(limit)
         .fetch_all(db)
@@ -100,7 +96,7 @@ pub(super) async fn of_service(
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<ReleaseRow, Fault> {
+fn read(row: &Row) -> Result<ReleaseRow, Fault> {
     Ok(ReleaseRow {
         id: row.id("id")?,
         digest: row.id("digest")?,

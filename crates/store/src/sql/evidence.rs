@@ -1,10 +1,9 @@
 //! Evidence: measurements, and the judge's state after some of them.
 
 use airboss_model::RolloutId;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer, micros};
+use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::EvidenceRow;
@@ -12,13 +11,13 @@ use crate::EvidenceRow;
 /// What is asked, for messages.
 pub(super) const WHAT: &str = "the recording of measurements";
 
-const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot) ";
+const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot) VALUES ";
 const UNLESS_THERE: &str = " ON CONFLICT (rollout, tick) DO NOTHING";
 /// Rows to a statement: as many of the first size as fit, then of the next. Few sizes, so that
 /// few statements are prepared.
 const CHUNKS: [usize; 3] = [64, 8, 1];
-const IS_SAME: &str = "SELECT at = $3 AND body = $4 AND snapshot IS NOT DISTINCT FROM $5
-    FROM evidence WHERE rollout = $1 AND tick = $2";
+const IS_SAME: &str = "SELECT count(*) AS same FROM evidence WHERE rollout = $1 AND tick = $2
+    AND at = $3 AND body = $4 AND snapshot IS NOT DISTINCT FROM $5";
 const NEWEST_SNAPSHOT: &str = "SELECT rollout, tick, at, body, snapshot FROM evidence
     WHERE rollout = $1 AND snapshot IS NOT NULL ORDER BY tick DESC LIMIT 1";
 const FROM: &str = "SELECT rollout, tick, at, body, snapshot FROM evidence
@@ -54,7 +53,7 @@ impl Write for Append {
     type Answer = ();
     const WHAT: &'static str = WHAT;
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
+    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
         let mut rest = self.0.as_slice();
         for size in CHUNKS {
             let (chunks, behind) = rest.split_at(rest.len() / size * size);
@@ -67,24 +66,27 @@ impl Write for Append {
     }
 }
 
-async fn add(db: &mut SqliteConnection, rows: &[Prepared]) -> Result<(), Fault> {
-    let mut query = QueryBuilder::<Sqlite>::new(ADD);
-    query.push_values(rows, |mut values, row| {
-        values
-            .push_bind(row.rollout.to_string())
-            .push_bind(row.tick)
-            .push_bind(row.at)
-            .push_bind(row.body.clone())
-            .push_bind(row.snapshot.clone());
-    });
+async fn add(db: &mut Db, rows: &[Prepared]) -> Result<(), Fault> {
+    let mut query = Sql::begin(ADD);
+    let mut before = "";
+    for row in rows {
+        query.push(before).push_row([
+            row.rollout.as_str().into(),
+            row.tick.into(),
+            row.at.into(),
+            (&row.body).into(),
+            (&row.snapshot).into(),
+        ]);
+        before = ", ";
+    }
     query.push(UNLESS_THERE);
-    let added = query.build().execute(&mut *db).await?;
-    if added.rows_affected() == rows.len() as u64 {
+    let added = query.execute(&mut *db).await?;
+    if added == rows.len() as u64 {
         return Ok(());
     }
     // A repeated request brings the same rows; anything else is a second writer.
     for row in rows {
-        let same: bool = sqlx::query_scalar(IS_SAME)
+        let same = Sql::new(IS_SAME)
             .bind(row.rollout.as_str())
             .bind(row.tick)
             .bind(row.at)
@@ -92,7 +94,7 @@ async fn add(db: &mut SqliteConnection, rows: &[Prepared]) -> Result<(), Fault> 
             .bind(&row.snapshot)
             .fetch_one(&mut *db)
             .await?;
-        if !same {
+        if same.count("same")? == 0 {
             return Err(Fault::conflict(
                 WHAT,
                 format!(
@@ -106,10 +108,10 @@ async fn add(db: &mut SqliteConnection, rows: &[Prepared]) -> Result<(), Fault> 
 }
 
 pub(super) async fn since_snapshot(
-    db: &SqlitePool,
+    db: &Pool,
     rollout: &str,
 ) -> Result<(Option<EvidenceRow>, Vec<EvidenceRow>), Fault> {
-    let snapshot = sqlx::query(NEWEST_SNAPSHOT)
+    let snapshot = Sql::new(NEWEST_SNAPSHOT)
         .bind(rollout)
         .fetch_optional(db)
         .await?;
@@ -121,12 +123,12 @@ pub(super) async fn since_snapshot(
 }
 
 pub(super) async fn from(
-    db: &SqlitePool,
+    db: &Pool,
     rollout: &str,
     tick: u64,
     limit: i64,
 ) -> Result<Vec<EvidenceRow>, Fault> {
-    let rows = sqlx::query(FROM)
+    let rows = Sql::new(FROM)
         .bind(rollout)
         .bind(integer(tick)?)
         .bind(limit)
@@ -135,7 +137,7 @@ pub(super) async fn from(
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<EvidenceRow, Fault> {
+fn read(row: &Row) -> Result<EvidenceRow, Fault> {
     Ok(EvidenceRow {
         rollout: row.id("rollout")?,
         tick: row.count("tick")?,

@@ -1,14 +1,11 @@
 //! The one transaction that everything rests on.
 //!
-//! A commit is one script of statements: a statement of its own for each row would cost a trip
-//! to SQLite's thread each, which takes longer than most of the statements do.
+//! A commit is one script of statements, which SQLite takes in one trip to its thread.
 
 use airboss_model::LaneId;
-use futures_util::TryStreamExt as _;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Either, Executor as _, QueryBuilder, Sqlite, SqlitePool};
 
 use super::codec::{Columns as _, integer, micros};
+use super::db::{Db, Pool, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use super::{effects, events, rollouts};
@@ -16,10 +13,6 @@ use crate::{Commit, Committed, InputRow, StoreError};
 
 const INPUTS: &str = "SELECT lane, seq, at, input FROM inputs
     WHERE lane = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-
-/// Scripts with more rows than this are prepared anew each time: large ones differ and would
-/// only fill the cache of statements.
-const KEPT_ROWS: usize = 16;
 
 /// A commit with its texts made in the caller's task, to keep the one writer free of that work.
 pub(super) struct Prepared {
@@ -60,53 +53,52 @@ impl Prepared {
         }
     }
 
-    /// All statements, the guards first.
-    fn script(&self) -> Result<QueryBuilder<Sqlite>, Fault> {
+    /// All statements, the guards first, and how many guards there are.
+    fn script(&self) -> Result<(Vec<Sql>, usize), Fault> {
         let lane = self.lane.as_str();
-        let seq = integer(self.seq)?;
         // No row where the lane moved on or has another owner.
-        let mut script = QueryBuilder::new("UPDATE lanes SET seq = seq + 1, active = ");
-        script
-            .push_bind(self.active)
+        let mut guard = Sql::begin("UPDATE lanes SET seq = seq + 1, active = ");
+        guard
+            .push_bind(i64::from(self.active))
             .push(", pending = pending - ")
             .push_bind(i64::from(self.consumes.is_some()))
             .push(" WHERE lane = ")
-            .push_bind(lane.to_owned())
+            .push_bind(lane)
             .push(" AND seq = ")
-            .push_bind(seq)
+            .push_bind(integer(self.seq)?)
             .push(" AND epoch = ")
             .push_bind(integer(self.epoch)?);
+        let mut script = vec![guard];
         if let Some((id, answer)) = &self.consumes {
             // No row where it was consumed by another, or never there.
-            script
-                .push("; UPDATE inbox SET answer = ")
-                .push_bind(answer.clone())
+            let mut consume = Sql::begin("UPDATE inbox SET answer = ");
+            consume
+                .push_bind(answer)
                 .push(" WHERE answer IS NULL AND id = ")
                 .push_bind(integer(*id)?)
                 .push(" AND lane = ")
-                .push_bind(lane.to_owned());
+                .push_bind(lane);
+            script.push(consume);
         }
+        let guards = script.len();
         let seq = integer(self.seq + 1)?;
-        script.push("; INSERT INTO lane_states (lane, state) VALUES (");
-        script
-            .separated(", ")
-            .push_bind(lane.to_owned())
-            .push_bind(self.state.clone());
-        script.push(") ON CONFLICT (lane) DO UPDATE SET state = excluded.state");
-        script.push("; INSERT INTO inputs (lane, seq, at, input) VALUES (");
-        script
-            .separated(", ")
-            .push_bind(lane.to_owned())
-            .push_bind(seq)
-            .push_bind(self.at)
-            .push_bind(self.input.clone());
-        script.push(")");
+        let mut state = Sql::begin("INSERT INTO lane_states (lane, state) VALUES ");
+        state
+            .push_row([lane.into(), (&self.state).into()])
+            .push(" ON CONFLICT (lane) DO UPDATE SET state = excluded.state");
+        script.push(state);
+        let mut input = Sql::begin("INSERT INTO inputs (lane, seq, at, input) VALUES ");
+        input.push_row([
+            lane.into(),
+            seq.into(),
+            self.at.into(),
+            (&self.input).into(),
+        ]);
+        script.push(input);
         events::append(&mut script, lane, seq, self.at, &self.events);
         effects::append(&mut script, lane, seq, &self.effects);
-        for rollout in &self.rollouts {
-            rollout.upsert(&mut script);
-        }
-        Ok(script)
+        script.extend(self.rollouts.iter().map(rollouts::Prepared::upsert));
+        Ok((script, guards))
     }
 
     fn fenced(&self) -> Fault {
@@ -126,27 +118,12 @@ impl Write for Prepared {
         !self.events.is_empty()
     }
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<Committed, Fault> {
-        let mut script = self.script()?;
-        let rows = self.events.len() + self.effects.len() + self.rollouts.len();
-        let query = script.build().persistent(rows <= KEPT_ROWS);
-        let mut results = db.fetch_many(query);
-        // The first statements are the guards; each changes one row or the commit is refused.
+    async fn apply(&self, db: &mut Db) -> Result<Committed, Fault> {
+        let (script, guards) = self.script()?;
         // What the script did behind a guard by then is undone with the refusal.
-        let mut guards = 1 + u32::from(self.consumes.is_some());
-        let mut last = 0;
-        while let Some(result) = results.try_next().await? {
-            match result {
-                Either::Right(row) => last = row.count("last")?,
-                Either::Left(done) if guards > 0 => {
-                    if done.rows_affected() == 0 {
-                        return Err(self.fenced());
-                    }
-                    guards -= 1;
-                }
-                Either::Left(_) => {}
-            }
-        }
+        let rows = db.script(script, guards).await?;
+        let rows = rows.ok_or_else(|| self.fenced())?;
+        let last = rows.last().map_or(Ok(0), |row| row.count("last"))?;
         let events = match self.events.len() as u64 {
             0 => Vec::new(),
             count => ((last + 1).saturating_sub(count)..=last).collect(),
@@ -159,12 +136,12 @@ impl Write for Prepared {
 }
 
 pub(super) async fn inputs(
-    db: &SqlitePool,
+    db: &Pool,
     lane: &str,
     after: u64,
     limit: i64,
 ) -> Result<Vec<InputRow>, Fault> {
-    let rows = sqlx::query(INPUTS)
+    let rows = Sql::new(INPUTS)
         .bind(lane)
         .bind(integer(after)?)
         .bind(limit)

@@ -1,10 +1,9 @@
 //! Lanes and who owns them.
 
 use airboss_model::{LaneId, Timestamp};
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::codec::{Columns as _, micros};
+use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::writer::Write;
 use crate::LaneRow;
@@ -36,12 +35,8 @@ const ALL: &str = "SELECT lanes.lane, seq, epoch, active, owner, owned_until, st
     FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane ORDER BY lanes.lane";
 
 /// Creates the lane where it is new.
-pub(super) async fn create(db: &mut SqliteConnection, lane: &str) -> Result<(), Fault> {
-    sqlx::query(CREATE)
-        .bind(lane)
-        .bind(NOBODY)
-        .execute(db)
-        .await?;
+pub(super) async fn create(db: &mut Db, lane: &str) -> Result<(), Fault> {
+    Sql::new(CREATE).bind(lane).bind(NOBODY).execute(db).await?;
     Ok(())
 }
 
@@ -68,8 +63,8 @@ impl Write for Claim {
     type Answer = Vec<LaneRow>;
     const WHAT: &'static str = "the claim of lanes";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<LaneRow>, Fault> {
-        let rows = sqlx::query(CLAIM)
+    async fn apply(&self, db: &mut Db) -> Result<Vec<LaneRow>, Fault> {
+        let rows = Sql::new(CLAIM)
             .bind(&self.owner)
             .bind(self.until)
             .bind(self.now)
@@ -103,9 +98,9 @@ impl Write for ClaimOne {
     type Answer = Option<LaneRow>;
     const WHAT: &'static str = "the claim of a lane";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<Option<LaneRow>, Fault> {
+    async fn apply(&self, db: &mut Db) -> Result<Option<LaneRow>, Fault> {
         create(db, &self.lane).await?;
-        let row = sqlx::query(CLAIM_ONE)
+        let row = Sql::new(CLAIM_ONE)
             .bind(&self.owner)
             .bind(self.until)
             .bind(self.now)
@@ -137,8 +132,8 @@ impl Write for Renew {
     type Answer = Vec<LaneId>;
     const WHAT: &'static str = "the renewal of claims";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<Vec<LaneId>, Fault> {
-        let rows = sqlx::query(RENEW)
+    async fn apply(&self, db: &mut Db) -> Result<Vec<LaneId>, Fault> {
+        let rows = Sql::new(RENEW)
             .bind(&self.owner)
             .bind(self.until)
             .bind(self.now)
@@ -155,8 +150,8 @@ impl Write for Release {
     type Answer = ();
     const WHAT: &'static str = "the return of claims";
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), Fault> {
-        sqlx::query(RELEASE)
+    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        Sql::new(RELEASE)
             .bind(&self.0)
             .bind(NOBODY)
             .execute(db)
@@ -165,17 +160,17 @@ impl Write for Release {
     }
 }
 
-pub(super) async fn get(db: &SqlitePool, lane: &str) -> Result<Option<LaneRow>, Fault> {
-    let row = sqlx::query(GET).bind(lane).fetch_optional(db).await?;
+pub(super) async fn get(db: &Pool, lane: &str) -> Result<Option<LaneRow>, Fault> {
+    let row = Sql::new(GET).bind(lane).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
-pub(super) async fn all(db: &SqlitePool) -> Result<Vec<LaneRow>, Fault> {
-    let rows = sqlx::query(ALL).fetch_all(db).await?;
+pub(super) async fn all(db: &Pool) -> Result<Vec<LaneRow>, Fault> {
+    let rows = Sql::new(ALL).fetch_all(db).await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<LaneRow, Fault> {
+fn read(row: &Row) -> Result<LaneRow, Fault> {
     let owner = row.maybe_text("owner")?;
     let owned_until = match &owner {
         Some(_) => row.maybe_time("owned_until")?,
@@ -194,20 +189,18 @@ fn read(row: &SqliteRow) -> Result<LaneRow, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Connection as _, Row as _};
 
     use super::*;
 
     /// However many lanes are idle or owned, a claim looks only at those it may take.
     #[tokio::test]
     async fn a_claim_visits_only_lanes_that_it_may_take() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        super::super::migrate::run(&mut db).await.unwrap();
-        let steps = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {CLAIM}")))
+        let mut db = super::super::fresh().await.unwrap();
+        let steps = Sql::begin(&format!("EXPLAIN QUERY PLAN {CLAIM}"))
             .fetch_all(&mut db)
             .await
             .unwrap();
-        let plan: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+        let plan: Vec<String> = steps.iter().map(|it| it.text("detail").unwrap()).collect();
         let narrow = |step: &String| step.contains("lanes_with_work (owned_until<?)");
         assert!(plan.iter().any(narrow), "{plan:?}");
         assert!(
