@@ -33,6 +33,17 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "rehearsal",
+        &[
+            "model",
+            "judge",
+            "engine",
+            "targets",
+            "telemetry",
+            "runtime",
+        ],
+    ),
+    (
         "server",
         &[
             "model",
@@ -60,7 +71,22 @@ const ROOMS: &[(&str, &[&str])] = &[
             "targets",
             "telemetry",
             "runtime",
+            "rehearsal",
             "server",
+        ],
+    ),
+    (
+        "sim",
+        &[
+            "model",
+            "judge",
+            "engine",
+            "ledger",
+            "store",
+            "targets",
+            "telemetry",
+            "runtime",
+            "rehearsal",
         ],
     ),
 ];

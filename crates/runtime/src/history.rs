@@ -205,14 +205,23 @@ impl History {
         let kept = note(lane, LEARNT, store).await?;
         let spent = note(lane, BUDGETS, store).await?;
         Ok(Self {
-            lane: lane.clone(),
-            lessons: None,
             kept,
             spent: spent.unwrap_or_default(),
+            ..Self::new(lane)
+        })
+    }
+
+    /// The history of a lane of which nothing is known.
+    pub fn new(lane: &LaneId) -> Self {
+        Self {
+            lane: lane.clone(),
+            lessons: None,
+            kept: None,
+            spent: Vec::new(),
             gauge: None,
             seconds: 0,
             learnt: None,
-        })
+        }
     }
 
     /// Takes one second of the lane in; returns the notes that are due.

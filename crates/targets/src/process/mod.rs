@@ -36,3 +36,4 @@ mod routing;
 pub use agent::{AgentError, MAX_LANES, run};
 pub use client::ClientError;
 pub use config::{AgentConfig, Clock, StopMode};
+pub use routing::{routed, waits_for};

@@ -10,7 +10,7 @@ use airboss_proxy::{Arm, Instance, RoutingTable};
 
 /// True where an arm serves or copies requests under this division, or may be asked to at any
 /// moment as its fallback.
-pub(super) fn routed(traffic: &DesiredTraffic, arm: &ArmId) -> bool {
+pub fn routed(traffic: &DesiredTraffic, arm: &ArmId) -> bool {
     let tried = traffic.canary_weight > Weight::ZERO || traffic.mirror > Weight::ZERO;
     traffic.stable.as_ref() == Some(arm) || (tried && traffic.canary.as_ref() == Some(arm))
 }
@@ -19,7 +19,7 @@ pub(super) fn routed(traffic: &DesiredTraffic, arm: &ArmId) -> bool {
 ///
 /// An arm that would serve users for the first time, or a larger share of them as a canary,
 /// needs a ready instance. Taking exposure back needs nothing: it always goes ahead.
-pub(super) fn waits_for<'a>(
+pub fn waits_for<'a>(
     wanted: &'a DesiredTraffic,
     now: Option<&DesiredTraffic>,
     ready: impl Fn(&ArmId) -> u32,
