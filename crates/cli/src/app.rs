@@ -1,6 +1,6 @@
 //! Runs a verb and turns how it ended into an exit code.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use crate::args::{Cli, GlobalArgs, Verb};
@@ -50,6 +50,11 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Schema(args) => commands::schema::run(&args, &mut io::stdout()),
         Verb::Judge(args) => {
             Ok(commands::judge::run(&args, &mut io::stdin().lock(), &mut io::stdout())?.into())
+        }
+        Verb::Rehearse(args) => {
+            let progress = io::stderr().is_terminal();
+            let console = &mut Console::stdout(global.color);
+            Ok(commands::rehearse::run(&args, console, &mut io::stderr(), progress)?.into())
         }
         Verb::Completions(args) => {
             Ok(commands::completions::run(&args, &mut Console::stdout(global.color))?.into())

@@ -9,6 +9,7 @@ use crate::commands::audit::AuditArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::init::InitArgs;
 use crate::commands::judge::JudgeArgs;
+use crate::commands::rehearse::RehearseArgs;
 use crate::commands::schema::SchemaArgs;
 use crate::commands::{MANIFEST, Output};
 use crate::exit;
@@ -88,6 +89,8 @@ pub enum Verb {
     Schema(SchemaArgs),
     /// Judge a recording of traffic as the live judge would
     Judge(JudgeArgs),
+    /// Play a release and a fault on a simulated clock, before you ship
+    Rehearse(RehearseArgs),
 
     /// Ship a version: upload it, then expose it step by step
     Ship(ShipArgs),

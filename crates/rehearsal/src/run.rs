@@ -5,7 +5,7 @@ use std::time::Duration;
 use airboss_engine::{
     Command, Decision, Effect, Event, Input, Lane, Outcome, Request, Seen, decide, next_deadline,
 };
-use airboss_judge::Calibration;
+use airboss_judge::{Calibration, Verdict};
 use airboss_model::manifest::Service;
 use airboss_model::time::{after, since};
 use airboss_model::{ArmId, Digest, LaneId, Span, Timestamp};
@@ -445,10 +445,12 @@ fn begin(fault: Fault, scene: &mut Scene<'_>, sound: &Answers, digest: Digest) {
     scene.traffic.others.insert(digest, answers);
 }
 
-/// Reports of the target and what is asked of it say little that the others do not.
+/// Reports of the target, what is asked of it, and a verdict that the rollback repeats say little
+/// that the others do not.
 fn is_worth_telling(event: &Event) -> bool {
-    !matches!(
-        event,
-        Event::Requested { .. } | Event::Observed { .. } | Event::DesiredChanged { .. }
-    )
+    match event {
+        Event::Requested { .. } | Event::Observed { .. } | Event::DesiredChanged { .. } => false,
+        Event::VerdictChanged { assessment, .. } => assessment.verdict != Verdict::Fail,
+        _ => true,
+    }
 }

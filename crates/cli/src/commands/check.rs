@@ -27,20 +27,11 @@ pub struct CheckArgs {
     pub file: PathBuf,
     /// The service's usual traffic, such as 500/s: also say how long each step will take and what
     /// it would find
-    #[arg(long, value_name = "REQUESTS/s", value_parser = rate)]
+    #[arg(long, value_name = "REQUESTS/s", value_parser = super::rate)]
     pub rate: Option<f64>,
     /// How to answer
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
-}
-
-/// Requests a second, with or without `/s`.
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.trim().trim_end_matches("/s");
-    match number.trim().parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 && rate <= 1e9 => Ok(rate),
-        _ => Err("write requests a second, such as 500/s".to_owned()),
-    }
 }
 
 /// What the steps may expect of this many requests a second, where that was asked.
@@ -403,7 +394,7 @@ spec:
         let answer = |rate: &str, output| {
             let args = CheckArgs {
                 file: "-".into(),
-                rate: Some(super::rate(rate).unwrap()),
+                rate: Some(crate::commands::rate(rate).unwrap()),
                 output,
             };
             let mut out = Vec::new();
@@ -421,7 +412,7 @@ spec:
         let json: serde_json::Value = serde_json::from_str(&answer("500", Output::Json)).unwrap();
         assert_eq!(json["documents"][0]["forecast"][2]["weight"], "50%");
         for wrong in ["", "fast", "-1", "NaN", "1e300"] {
-            assert!(super::rate(wrong).is_err(), "{wrong}");
+            assert!(crate::commands::rate(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -22,6 +22,7 @@ pub mod init;
 pub mod judge;
 pub mod logs;
 pub mod record;
+pub mod rehearse;
 pub mod rollback;
 pub mod schema;
 pub mod ship;
@@ -51,6 +52,15 @@ pub fn manifest_path(file: &Path) -> PathBuf {
         file.join(MANIFEST)
     } else {
         file.to_owned()
+    }
+}
+
+/// Requests a second, with or without `/s`.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches("/s");
+    match number.trim().parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 && rate <= 1e9 => Ok(rate),
+        _ => Err("write requests a second, such as 500/s".to_owned()),
     }
 }
 

@@ -3,6 +3,7 @@
 mod detail;
 mod layout;
 mod promises;
+mod rehearsal;
 mod table;
 mod tree;
 pub mod words;
@@ -10,5 +11,6 @@ pub mod words;
 pub use detail::{doctor, event_line, explanation, final_line, lines_of_log};
 pub use layout::{Chunk, Line, Paper, Style, harmless, paint, visible_width};
 pub use promises::slos;
+pub use rehearsal::rehearsal;
 pub use table::{history, lanes};
 pub use tree::{Footnote, footnotes, tree};

@@ -2,10 +2,11 @@ use airboss_cli::args::Cli;
 use clap::CommandFactory as _;
 
 /// Verbs whose flags this crate's client side owns.
-pub const CLIENT_VERBS: [&str; 17] = [
+pub const CLIENT_VERBS: [&str; 18] = [
     "record",
     "slo",
     "judge",
+    "rehearse",
     "ship",
     "status",
     "watch",
