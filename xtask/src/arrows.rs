@@ -14,7 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flags", &[]),
     ("engine", &["model", "judge"]),
     ("ledger", &["model"]),
-    ("store", &["model", "ledger"]),
+    ("attest", &["model"]),
+    ("store", &["model", "ledger", "attest"]),
     ("proxy", &["model"]),
     ("targets", &["model", "proxy"]),
     ("telemetry", &["model", "judge"]),
@@ -26,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "flags",
             "engine",
             "ledger",
+            "attest",
             "store",
             "proxy",
             "targets",
@@ -51,6 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "flags",
             "engine",
             "ledger",
+            "attest",
             "store",
             "proxy",
             "targets",
@@ -66,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "flags",
             "engine",
             "ledger",
+            "attest",
             "store",
             "proxy",
             "targets",
@@ -92,7 +96,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that do no I/O, read no clock, draw no random number and know no async runtime.
-const PURE: &[&str] = &["model", "judge", "flags", "engine", "ledger"];
+const PURE: &[&str] = &["model", "judge", "flags", "engine", "ledger", "attest"];
 
 /// Crates that a pure room may not depend on.
 const IMPURE_CRATES: &[&str] = &[

@@ -7,6 +7,7 @@
 //!   target is asked to make true and what it reports back) and [`traffic`] (what the
 //!   splitter measures).
 
+pub mod evidence;
 pub mod id;
 pub mod manifest;
 pub mod status_set;
