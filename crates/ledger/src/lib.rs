@@ -28,7 +28,7 @@ pub use proof::{
     ProofError, ReadTiles, TileNotRead, Tiles, consistency_tiles, inclusion_tiles,
     prove_consistency, prove_inclusion, verify_consistency, verify_inclusion,
 };
-pub use record::{ENTRY_BYTES_MAX, ENTRY_FORMAT, EntryTooLarge, Record};
+pub use record::{ENTRY_BYTES_MAX, ENTRY_FORMAT, Entry, EntryTooLarge, Record, TextHash};
 pub use tile::{
     BundleOfEntriesError, InvalidTile, TILE_WIDTH, Tile, decode_entries, encode_entries,
 };

@@ -1,9 +1,11 @@
 //! What a leaf is made of.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::hash::Hash;
+use crate::hash::{HASH_BYTES, Hash};
 
 /// The version of the encoding, which stands in every entry. A change of the encoding is a new
 /// version; entries that are sealed keep theirs.
@@ -51,9 +53,73 @@ pub struct EntryTooLarge {
     pub bytes: usize,
 }
 
-/// The entry's fields in their order. Texts of any length are there as their SHA-256.
+/// SHA-256 of a text or a document. As text it is 64 digits of lower-case hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TextHash([u8; HASH_BYTES]);
+
+impl TextHash {
+    /// The hash of a text.
+    pub fn of(text: &str) -> Self {
+        Self::of_bytes(text.as_bytes())
+    }
+
+    /// The hash of bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for TextHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+impl fmt::Debug for TextHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+impl Serialize for TextHash {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 2 * HASH_BYTES];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        // Digits are ASCII, so there is always a text.
+        to.serialize_str(str::from_utf8(&digits).unwrap_or_default())
+    }
+}
+
+/// What a leaf is made from: an event's short columns, and hashes in the place of its texts. So
+/// the texts can be hashed long before the event has its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// As [`Record::number`].
+    pub number: u64,
+    /// As [`Record::previous`].
+    pub previous: u64,
+    /// As [`Record::lane`].
+    pub lane: &'a str,
+    /// As [`Record::seq`].
+    pub seq: u64,
+    /// As [`Record::rollout`].
+    pub rollout: Option<&'a str>,
+    /// As [`Record::at`].
+    pub at: i64,
+    /// As [`Record::kind`].
+    pub kind: &'a str,
+    /// The hash of [`Record::message`].
+    pub message: TextHash,
+    /// The hash of [`Record::body`].
+    pub body: TextHash,
+    /// The hash of [`Record::input`].
+    pub input: TextHash,
+}
+
+/// The entry's fields in their order.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct Written<'a> {
     format: &'static str,
     number: u64,
     previous: u64,
@@ -62,45 +128,37 @@ struct Entry<'a> {
     rollout: Option<&'a str>,
     at: i64,
     kind: &'a str,
-    message_sha256: String,
-    body_sha256: String,
-    input_sha256: String,
+    message_sha256: TextHash,
+    body_sha256: TextHash,
+    input_sha256: TextHash,
 }
 
-fn sha256(text: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let hash: [u8; 32] = Sha256::digest(text).into();
-    hash.iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
-}
-
-impl Record {
+impl Entry<'_> {
     /// The bytes of the leaf: a JSON object without spaces, its fields in the order `format`,
     /// `number`, `previous`, `lane`, `seq`, `rollout`, `at`, `kind`, `message_sha256`,
     /// `body_sha256`, `input_sha256`; numbers in decimal, hashes in lower-case hexadecimal.
     /// Different records have different entries.
     ///
     /// # Errors
-    /// Where the entry has more than [`ENTRY_BYTES_MAX`] bytes.
-    pub fn entry(&self) -> Result<Vec<u8>, EntryTooLarge> {
-        let entry = Entry {
+    /// Where they are more than [`ENTRY_BYTES_MAX`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, EntryTooLarge> {
+        let written = Written {
             format: ENTRY_FORMAT,
             number: self.number,
             previous: self.previous,
-            lane: &self.lane,
+            lane: self.lane,
             seq: self.seq,
-            rollout: self.rollout.as_deref(),
+            rollout: self.rollout,
             at: self.at,
-            kind: &self.kind,
-            message_sha256: sha256(&self.message),
-            body_sha256: sha256(&self.body),
-            input_sha256: sha256(&self.input),
+            kind: self.kind,
+            message_sha256: self.message,
+            body_sha256: self.body,
+            input_sha256: self.input,
         };
+        // An entry of usual length, so that the bytes are not moved while they grow.
+        let mut bytes = Vec::with_capacity(512);
         // Writing strings and integers to memory cannot fail.
-        let bytes = serde_json::to_vec(&entry).unwrap_or_default();
-        if bytes.len() > ENTRY_BYTES_MAX {
+        if serde_json::to_writer(&mut bytes, &written).is_err() || bytes.len() > ENTRY_BYTES_MAX {
             return Err(EntryTooLarge {
                 number: self.number,
                 bytes: bytes.len(),
@@ -112,8 +170,34 @@ impl Record {
     /// The hash of the leaf.
     ///
     /// # Errors
-    /// As [`Self::entry`].
+    /// As [`Self::to_bytes`].
     pub fn leaf(&self) -> Result<Hash, EntryTooLarge> {
-        Ok(Hash::leaf(&self.entry()?))
+        Ok(Hash::leaf(&self.to_bytes()?))
+    }
+}
+
+impl Record {
+    /// What its leaf is made from.
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
+            number: self.number,
+            previous: self.previous,
+            lane: &self.lane,
+            seq: self.seq,
+            rollout: self.rollout.as_deref(),
+            at: self.at,
+            kind: &self.kind,
+            message: TextHash::of(&self.message),
+            body: TextHash::of(&self.body),
+            input: TextHash::of(&self.input),
+        }
+    }
+
+    /// The hash of its leaf.
+    ///
+    /// # Errors
+    /// As [`Entry::to_bytes`].
+    pub fn leaf(&self) -> Result<Hash, EntryTooLarge> {
+        self.entry().leaf()
     }
 }

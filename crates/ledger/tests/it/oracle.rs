@@ -56,7 +56,7 @@ fn go(input: &str) -> Option<Output> {
 fn given(count: u64, secret: &SigningKey) -> serde_json::Value {
     let entries: Vec<String> = records(count)
         .iter()
-        .map(|it| String::from_utf8(it.entry().unwrap()).unwrap())
+        .map(|it| String::from_utf8(it.entry().to_bytes().unwrap()).unwrap())
         .collect();
     let leaves: Vec<Hash> = entries.iter().map(|it| Hash::leaf(it.as_bytes())).collect();
     let sizes: Vec<u64> = (1..=count)

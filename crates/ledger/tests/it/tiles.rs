@@ -95,7 +95,10 @@ fn the_last_tile_is_as_wide_as_the_tree_has_it() {
 
 #[test]
 fn entries_come_back_and_cut_ones_are_noticed() {
-    let entries: Vec<Vec<u8>> = records(20).iter().map(|it| it.entry().unwrap()).collect();
+    let entries: Vec<Vec<u8>> = records(20)
+        .iter()
+        .map(|it| it.entry().to_bytes().unwrap())
+        .collect();
     let bytes = encode_entries(&entries).unwrap();
     assert_eq!(decode_entries(&bytes).unwrap(), entries);
     assert!(decode_entries(&bytes[..bytes.len() - 1]).is_err());
@@ -120,7 +123,7 @@ fn an_entry_has_the_documented_bytes() {
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(
-        String::from_utf8(record.entry().unwrap()).unwrap(),
+        String::from_utf8(record.entry().to_bytes().unwrap()).unwrap(),
         format!(
             r#"{{"format":"airboss-event/1","number":2,"previous":1,"lane":"shop/production","seq":1,"rollout":"shop-1","at":1790000000000000,"kind":"started","message_sha256":"{abc}","body_sha256":"{empty}","input_sha256":"{empty}"}}"#
         )
@@ -131,5 +134,12 @@ fn an_entry_has_the_documented_bytes() {
 fn a_record_that_fits_no_leaf_is_told() {
     let mut record = records(1).remove(0);
     record.kind = "k".repeat(70_000);
-    assert!(record.entry().unwrap_err().to_string().contains("event 1"));
+    assert!(
+        record
+            .entry()
+            .to_bytes()
+            .unwrap_err()
+            .to_string()
+            .contains("event 1")
+    );
 }

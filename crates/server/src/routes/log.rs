@@ -173,7 +173,12 @@ async fn entries(site: &Site, tile: Tile) -> Result<Vec<u8>> {
             return Err(damaged("events are missing"));
         }
         for record in records {
-            entries.push(record.entry().map_err(|why| damaged(&why.to_string()))?);
+            entries.push(
+                record
+                    .entry()
+                    .to_bytes()
+                    .map_err(|why| damaged(&why.to_string()))?,
+            );
         }
     }
     encode_entries(&entries).map_err(|why| damaged(&why.to_string()))

@@ -11,15 +11,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{
-    AssertSqlSafe, Connection as _, Either, Executor as _, PgPool, Postgres, Sqlite, SqlitePool,
-};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::fault::Fault;
 
 /// Statements with more values than this are prepared anew each time: large ones differ and
 /// would only fill the cache of statements.
-const KEPT_VALUES: usize = 400;
+const KEPT_VALUES: usize = 1_000;
 
 /// One connection.
 pub(crate) enum Db {
@@ -48,6 +46,17 @@ pub(crate) enum Value {
     Text(Option<String>),
     MaybeInteger(Option<i64>),
     Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// What stands for a value of this type where there is none.
+    pub(crate) fn missing(&self) -> Self {
+        match self {
+            Self::Integer(_) | Self::MaybeInteger(_) => Self::MaybeInteger(None),
+            Self::Text(_) => Self::Text(None),
+            Self::Bytes(_) => Self::Bytes(Vec::new()),
+        }
+    }
 }
 
 impl From<i64> for Value {
@@ -194,7 +203,7 @@ impl Sql {
 
 /// PostgreSQL keeps no NUL character in a text. JSON writes it as an escape, so this concerns
 /// only lines for people.
-fn without_nul(text: String) -> String {
+pub(crate) fn without_nul(text: String) -> String {
     if text.contains('\0') {
         text.replace('\0', "\u{2400}")
     } else {
@@ -301,27 +310,20 @@ impl Db {
         }
     }
 
-    /// What a statement gives as it comes: rows, and behind them how many it changed.
-    fn results(&mut self, sql: Sql) -> BoxStream<'_, Result<Either<u64, Row>, Fault>> {
+    /// Rows as they come.
+    pub(crate) fn fetch(&mut self, sql: Sql) -> BoxStream<'_, Result<Row, Fault>> {
         match self.borrow() {
             Borrowed::Sqlite(db) => db
-                .fetch_many(sql.sqlite())
-                .map_ok(|it| it.map_either(|done| done.rows_affected(), Row::Sqlite))
+                .fetch(sql.sqlite())
+                .map_ok(Row::Sqlite)
                 .map_err(Fault::from)
                 .boxed(),
             Borrowed::Postgres(db) => db
-                .fetch_many(sql.postgres())
-                .map_ok(|it| it.map_either(|done| done.rows_affected(), Row::Postgres))
+                .fetch(sql.postgres())
+                .map_ok(Row::Postgres)
                 .map_err(Fault::from)
                 .boxed(),
         }
-    }
-
-    /// Rows as they come.
-    pub(crate) fn fetch(&mut self, sql: Sql) -> BoxStream<'_, Result<Row, Fault>> {
-        let rows = self.results(sql);
-        rows.try_filter_map(|it| std::future::ready(Ok(it.right())))
-            .boxed()
     }
 
     /// Runs text of the program's own that brings no values and gives no rows: `BEGIN` and such,
@@ -335,30 +337,21 @@ impl Db {
         Ok(done?)
     }
 
-    /// Runs statements that were put together, in order; the first `guards` of them must each
-    /// change a row. None where one did not; what was done by then is for the caller to undo.
-    /// Else all rows of all statements, in order. SQLite has them in one trip to its thread.
-    pub(crate) async fn script(
-        &mut self,
-        script: Vec<Sql>,
-        mut guards: usize,
-    ) -> Result<Option<Vec<Row>>, Fault> {
+    /// Runs statements that were put together, in order; all rows of all of them. SQLite has them
+    /// in one trip to its thread.
+    pub(crate) async fn script(&mut self, script: Vec<Sql>) -> Result<Vec<Row>, Fault> {
         let script = match self.dialect() {
             Dialect::Sqlite => vec![joined(script)],
             Dialect::Postgres => script,
         };
         let mut rows = Vec::new();
         for sql in script {
-            let mut results = self.results(sql);
-            while let Some(result) = results.try_next().await? {
-                match result {
-                    Either::Right(row) => rows.push(row),
-                    Either::Left(0) if guards > 0 => return Ok(None),
-                    Either::Left(_) => guards = guards.saturating_sub(1),
-                }
+            let mut found = self.fetch(sql);
+            while let Some(row) = found.try_next().await? {
+                rows.push(row);
             }
         }
-        Ok(Some(rows))
+        Ok(rows)
     }
 }
 

@@ -13,23 +13,6 @@ const UNFINISHED: &str = "SELECT lane, seq, ordinal, body FROM effects
 const FINISH: &str = "UPDATE effects SET outcome = coalesce(outcome, $4)
     WHERE lane = $1 AND seq = $2 AND ordinal = $3";
 
-/// Effects to a statement at most.
-const ROWS: usize = 32;
-
-/// Adds the statements that insert a commit's effects to a script.
-pub(super) fn append(script: &mut Vec<Sql>, lane: &str, seq: i64, bodies: &[String]) {
-    for some in (0_i64..).zip(bodies).collect::<Vec<_>>().chunks(ROWS) {
-        let mut insert = Sql::begin("INSERT INTO effects (lane, seq, ordinal, body) VALUES ");
-        let mut before = "";
-        for (ordinal, body) in some {
-            insert.push(before);
-            insert.push_row([lane.into(), seq.into(), (*ordinal).into(), (*body).into()]);
-            before = ", ";
-        }
-        script.push(insert);
-    }
-}
-
 /// The end of an effect. The first outcome stands.
 pub(super) struct Finish {
     pub(super) lane: LaneId,

@@ -1,15 +1,15 @@
 //! The ledger's tables: sealing events as they are committed, and reading what is sealed.
 //!
-//! Events are sealed once a transaction, just before it commits, from the rows as they are stored
-//! by then: so the tree covers what is on disk and not what somebody meant to write. The same
-//! code seals the events of a database that is older than the ledger.
+//! The leaves of events that are committed together are added together ([`Leaves`]), from the
+//! bytes that are stored and without reading them back.
 
-use airboss_ledger::{Frontier, HASH_BYTES, Hash, Record, Tile};
+use airboss_ledger::{Entry, Frontier, HASH_BYTES, Hash, Record, Tile};
 use futures_util::TryStreamExt as _;
 
 use super::codec::{Columns as _, integer};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::script::Script;
 use crate::RecordFilter;
 
 /// Events as [`read_record`] reads them, behind the number that the text goes on with.
@@ -40,43 +40,32 @@ const HASHES: &str = "SELECT hash FROM log_hashes
 /// Texts of records that one call returns at most, in bytes; the first record always fits.
 const RECORD_BYTES: usize = 8 << 20;
 
-/// Seals every event that is not, inside the caller's transaction.
+/// Seals every event that is not: those of a database that is older than the ledger.
 pub(super) async fn seal(db: &mut Db) -> Result<(), Fault> {
-    while seal_chunk(db).await? == CHUNK {}
-    Ok(())
+    loop {
+        let head = read_head(&Sql::new(HEAD).fetch_one(&mut *db).await?)?;
+        let mut leaves = Leaves::behind(head);
+        let rows = Sql::new(UNSEALED).fetch_all(&mut *db).await?;
+        for row in &rows {
+            let record = read_record(row)?;
+            if record.number != leaves.size() + 1 {
+                return Err(missing(leaves.size() + 1));
+            }
+            leaves.add(&record.entry())?;
+        }
+        let mut script = Script::new(db, rows.len());
+        leaves.write(&mut script).await?;
+        script.finish().await?;
+        if rows.len() < CHUNK {
+            return Ok(());
+        }
+    }
 }
 
-/// Seals up to a chunk of events; how many they were.
-async fn seal_chunk(db: &mut Db) -> Result<usize, Fault> {
-    let mut levels: Vec<Level> = Vec::new();
-    let mut sealed = 0;
-    let script = vec![Sql::begin(HEAD), Sql::begin(UNSEALED)];
-    let rows = db.script(script, 0).await?.unwrap_or_default();
-    let (head, rows) = rows
-        .split_first()
-        .ok_or_else(|| Fault::unreadable("the ledger has no head".into()))?;
-    let mut frontier = read_head(head)?;
-    for row in rows {
-        let record = read_record(row)?;
-        if record.number != frontier.size() + 1 {
-            return Err(missing(frontier.size() + 1));
-        }
-        let leaf = record
-            .leaf()
-            .map_err(|why| Fault::unreadable(why.to_string()))?;
-        frontier.append(leaf, |level, place, hash| {
-            if level % 8 == 0 {
-                Level::of(&mut levels, level / 8, place)
-                    .hashes
-                    .extend(hash.0);
-            }
-        });
-        sealed += 1;
-    }
-    if sealed > 0 {
-        write(db, &frontier, levels).await?;
-    }
-    Ok(sealed)
+/// Leaves on their way into the ledger.
+pub(super) struct Leaves {
+    frontier: Frontier,
+    levels: Vec<Level>,
 }
 
 /// New hashes of one level of tiles, one behind the other.
@@ -86,48 +75,73 @@ struct Level {
     hashes: Vec<u8>,
 }
 
-impl Level {
-    fn of(levels: &mut Vec<Self>, level: u32, first: u64) -> &mut Self {
-        let found = levels.iter().position(|it| it.level == level);
-        let place = found.unwrap_or_else(|| {
-            levels.push(Self {
-                level,
-                first,
-                hashes: Vec::new(),
-            });
-            levels.len() - 1
-        });
-        &mut levels[place]
+impl Leaves {
+    /// None yet, behind those of a ledger.
+    pub(super) fn behind(frontier: Frontier) -> Self {
+        Self {
+            frontier,
+            levels: Vec::new(),
+        }
     }
-}
 
-/// Writes new hashes and the new head in one trip: all hashes of a level come as one value that
-/// the database cuts up.
-async fn write(db: &mut Db, frontier: &Frontier, levels: Vec<Level>) -> Result<(), Fault> {
-    let mut head = Sql::begin("UPDATE log SET size = ");
-    head.push_bind(integer(frontier.size())?)
-        .push(", frontier = ")
-        .push_bind(frontier.to_bytes())
-        .push(" WHERE \"only\" = 1");
-    let mut script = vec![head];
-    for level in levels {
-        let count = (level.hashes.len() / HASH_BYTES) as i64;
-        let mut insert = Sql::begin(
-            "INSERT INTO log_hashes (level, place, hash) WITH RECURSIVE ours (place) AS (SELECT 0 UNION ALL SELECT place + 1 FROM ours WHERE place + 1 < ",
-        );
-        insert
-            .push_bind(count)
-            .push(") SELECT ")
-            .push_bind(i64::from(level.level))
-            .push(", ")
-            .push_bind(integer(level.first)?)
-            .push(" + place, substr(")
-            .push_bind(level.hashes)
-            .push(", place * 32 + 1, 32) FROM ours");
-        script.push(insert);
+    /// Leaves of the ledger with these.
+    pub(super) fn size(&self) -> u64 {
+        self.frontier.size()
     }
-    db.script(script, 0).await?;
-    Ok(())
+
+    /// Adds the leaf of an event.
+    pub(super) fn add(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
+        let leaf = entry
+            .leaf()
+            .map_err(|why| Fault::conflict("an event", why.to_string()))?;
+        let levels = &mut self.levels;
+        self.frontier.append(leaf, |level, place, hash| {
+            if level % 8 != 0 {
+                return;
+            }
+            let level = level / 8;
+            match levels.iter_mut().find(|it| it.level == level) {
+                Some(known) => known.hashes.extend(hash.0),
+                None => levels.push(Level {
+                    level,
+                    first: place,
+                    hashes: hash.0.to_vec(),
+                }),
+            }
+        });
+        Ok(())
+    }
+
+    /// Writes the new hashes and the new head. All hashes of a level are one value, which the
+    /// database cuts up.
+    pub(super) async fn write(self, script: &mut Script<'_>) -> Result<(), Fault> {
+        if self.levels.is_empty() {
+            return Ok(());
+        }
+        let mut head = Sql::begin("UPDATE log SET size = ");
+        head.push_bind(integer(self.frontier.size())?)
+            .push(", frontier = ")
+            .push_bind(self.frontier.to_bytes())
+            .push(" WHERE \"only\" = 1");
+        script.add(head).await?;
+        for level in self.levels {
+            let count = (level.hashes.len() / HASH_BYTES) as i64;
+            let mut insert = Sql::begin(
+                "INSERT INTO log_hashes (level, place, hash) WITH RECURSIVE ours (place) AS (SELECT 0 UNION ALL SELECT place + 1 FROM ours WHERE place + 1 < ",
+            );
+            insert
+                .push_bind(count)
+                .push(") SELECT ")
+                .push_bind(i64::from(level.level))
+                .push(", ")
+                .push_bind(integer(level.first)?)
+                .push(" + place, substr(")
+                .push_bind(level.hashes)
+                .push(", place * 32 + 1, 32) FROM ours");
+            script.add(insert).await?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) async fn head(db: &Pool) -> Result<Frontier, Fault> {

@@ -20,6 +20,7 @@ pub(crate) mod migrate;
 mod notes;
 mod releases;
 mod rollouts;
+mod script;
 mod services;
 pub(crate) mod verify;
 pub(crate) mod writer;
@@ -169,7 +170,7 @@ impl<B: Backend> Store for SqlStore<B> {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed> {
-        self.writer.run(commit::Prepared::new(commit)).await
+        self.writer.commit(commit::Prepared::new(commit)).await
     }
     async fn inputs(&self, lane: &LaneId, after: u64, count: u32) -> Result<Vec<InputRow>> {
         let query = commit::inputs(&self.readers, lane.as_str(), after, limit(count, 500, MOST));

@@ -5,16 +5,15 @@ use airboss_model::LaneId;
 use super::codec::{Columns as _, micros};
 use super::db::{Pool, Row, Sql};
 use super::fault::Fault;
+use super::script::Script;
 use crate::{RolloutFilter, RolloutRow};
 
-const UPSERT: &str = "INSERT INTO rollouts (id, lane, service, environment, release, digest, phase,
-        outcome, reason, created_by, created_at, updated_at, ended_at) VALUES ";
-const REPLACE: &str = " ON CONFLICT (id) DO UPDATE SET lane = excluded.lane,
-        service = excluded.service, environment = excluded.environment,
-        release = excluded.release, digest = excluded.digest, phase = excluded.phase,
-        outcome = excluded.outcome, reason = excluded.reason, created_by = excluded.created_by,
-        created_at = excluded.created_at, updated_at = excluded.updated_at,
-        ended_at = excluded.ended_at";
+const UPSERT: &str = "INSERT INTO rollouts (id, lane, service, environment, release, digest,
+    phase, outcome, reason, created_by, created_at, updated_at, ended_at) SELECT * FROM";
+// What a rollout is never changes; naming it here would rewrite its indexes each time.
+const UPSERT_ROWS: &str = "WHERE column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET
+    phase = excluded.phase, outcome = excluded.outcome, reason = excluded.reason,
+    updated_at = excluded.updated_at, ended_at = excluded.ended_at";
 const GET: &str =
     "SELECT id, lane, release, digest, phase, outcome, reason, created_by, created_at,
     updated_at, ended_at FROM rollouts WHERE id = $1";
@@ -52,29 +51,29 @@ impl Prepared {
             ended_at: row.ended_at.map(micros),
         }
     }
+}
 
-    /// The statement that inserts the row, or replaces the one that is there; its place in the
-    /// order stays.
-    pub(super) fn upsert(&self) -> Sql {
-        let mut upsert = Sql::begin(UPSERT);
-        upsert.push_row([
-            (&self.id).into(),
-            self.lane.as_str().into(),
-            self.lane.service().as_str().into(),
-            self.lane.environment().as_str().into(),
-            (&self.release).into(),
-            (&self.digest).into(),
-            (&self.phase).into(),
-            (&self.outcome).into(),
-            (&self.reason).into(),
-            (&self.created_by).into(),
-            self.created_at.into(),
-            self.updated_at.into(),
-            self.ended_at.into(),
-        ]);
-        upsert.push(REPLACE);
-        upsert
-    }
+/// Adds rows to a script, each in the place of the one that is there; its place in the order
+/// stays.
+pub(super) async fn upsert(script: &mut Script<'_>, rows: &[&Prepared]) -> Result<(), Fault> {
+    let values = |row: &&Prepared| {
+        [
+            (&row.id).into(),
+            row.lane.as_str().into(),
+            row.lane.service().as_str().into(),
+            row.lane.environment().as_str().into(),
+            (&row.release).into(),
+            (&row.digest).into(),
+            (&row.phase).into(),
+            (&row.outcome).into(),
+            (&row.reason).into(),
+            (&row.created_by).into(),
+            row.created_at.into(),
+            row.updated_at.into(),
+            row.ended_at.into(),
+        ]
+    };
+    script.rows(UPSERT, rows, UPSERT_ROWS, values).await
 }
 
 pub(super) async fn get(db: &Pool, id: &str) -> Result<Option<RolloutRow>, Fault> {

@@ -1,7 +1,8 @@
 //! The one writer. Operations that wait at the same moment share one transaction and so one
 //! flush to disk; each is told its result after the flush. What arrives while a transaction is
 //! being filled still joins it: else the first caller to come back would get a flush for itself
-//! and keep the others waiting.
+//! and keep the others waiting. Commits come last in a transaction and all together, in a few
+//! statements; nobody can tell the order of operations that nobody has heard the result of.
 //!
 //! An operation that is refused takes nothing of the others with it: the transaction is undone
 //! and done again with a savepoint around each operation. Savepoints are not there from the
@@ -17,11 +18,11 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::commit::{self, GROUP};
 use super::connect::Connect;
 use super::db::Db;
 use super::fault::{Broken, Explain, Fault};
-use super::log;
-use crate::{Result, StoreError};
+use crate::{Committed, Result, StoreError};
 
 /// Operations that may wait; further callers wait until there is room.
 const QUEUE: usize = 1024;
@@ -37,14 +38,9 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// Does it, inside the writer's transaction.
     fn apply(&self, db: &mut Db) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
 
-    /// Whether it adds events, which the transaction then seals.
-    fn brings_events(&self) -> bool {
-        false
-    }
-
     /// Whether other controllers are to look at once.
     fn is_news(&self) -> bool {
-        self.brings_events()
+        false
     }
 }
 
@@ -53,8 +49,6 @@ pub(crate) trait Write: Send + Sync + 'static {
 trait Job: Send {
     /// Applies it and keeps its answer. `Ok(false)` where it was refused.
     async fn apply(&mut self, db: &mut Db) -> Result<bool, Broken>;
-    /// As [`Write::brings_events`].
-    fn brings_events(&self) -> bool;
     /// As [`Write::is_news`].
     fn is_news(&self) -> bool;
     /// Tells the answer, or why the transaction failed.
@@ -70,22 +64,10 @@ struct Waiting<W: Write> {
 #[async_trait]
 impl<W: Write> Job for Waiting<W> {
     async fn apply(&mut self, db: &mut Db) -> Result<bool, Broken> {
-        let answer = match self.write.apply(db).await {
-            Ok(answer) => Ok(answer),
-            Err(Fault::Refused(error)) => Err(error),
-            Err(Fault::Broken(broken)) if broken.is_constraint() => Err(StoreError::Conflict {
-                what: W::WHAT,
-                detail: broken.to_string(),
-            }),
-            Err(Fault::Broken(broken)) => return Err(broken),
-        };
+        let answer = settle(W::WHAT, self.write.apply(db).await)?;
         let kept = answer.is_ok();
         self.answer = Some(answer);
         Ok(kept)
-    }
-
-    fn brings_events(&self) -> bool {
-        self.write.brings_events()
     }
 
     fn is_news(&self) -> bool {
@@ -93,18 +75,74 @@ impl<W: Write> Job for Waiting<W> {
     }
 
     fn tell(self: Box<Self>, place: &dyn Explain, committed: Result<(), &Broken>) {
-        let answer = match (committed, self.answer) {
-            (Ok(()), Some(answer)) => answer,
-            (Ok(()), None) => Err(gone(W::WHAT)),
-            (Err(broken), _) => Err(place.explain_broken(W::WHAT, broken)),
-        };
-        // A caller that went away meanwhile does not want to know.
-        let _ = self.caller.send(answer);
+        tell(W::WHAT, self.caller, self.answer, place, committed);
     }
+}
+
+/// A commit with someone who waits for it.
+struct WaitingCommit {
+    write: commit::Prepared,
+    answer: Option<Result<Committed>>,
+    caller: oneshot::Sender<Result<Committed>>,
+}
+
+/// Parts what concerns one operation from what ends the transaction.
+fn settle<T>(what: &'static str, done: Result<T, Fault>) -> Result<Result<T>, Broken> {
+    match done {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Fault::Refused(error)) => Ok(Err(error)),
+        Err(Fault::Broken(broken)) if broken.is_constraint() => Ok(Err(StoreError::Conflict {
+            what,
+            detail: broken.to_string(),
+        })),
+        Err(Fault::Broken(broken)) => Err(broken),
+    }
+}
+
+fn tell<T>(
+    what: &'static str,
+    caller: oneshot::Sender<Result<T>>,
+    answer: Option<Result<T>>,
+    place: &dyn Explain,
+    committed: Result<(), &Broken>,
+) {
+    let answer = match (committed, answer) {
+        (Ok(()), Some(answer)) => answer,
+        (Ok(()), None) => Err(gone(what)),
+        (Err(broken), _) => Err(place.explain_broken(what, broken)),
+    };
+    // A caller that went away meanwhile does not want to know.
+    let _ = caller.send(answer);
+}
+
+/// Applies commits together; false where one of them is refused.
+async fn apply_group(db: &mut Db, commits: &mut [WaitingCommit]) -> Result<bool, Broken> {
+    let group: Vec<_> = commits.iter().map(|it| &it.write).collect();
+    match settle(commit::WHAT, commit::apply(db, &group).await)? {
+        Ok(Some(answers)) => {
+            for (commit, answer) in commits.iter_mut().zip(answers) {
+                commit.answer = Some(Ok(answer));
+            }
+            return Ok(true);
+        }
+        // Which one of several is not known here; alone each one is told its own.
+        Ok(None) => {
+            for commit in commits {
+                commit.answer = Some(Err(commit.write.fenced()));
+            }
+        }
+        Err(error) => {
+            if let [only] = commits {
+                only.answer = Some(Err(error));
+            }
+        }
+    }
+    Ok(false)
 }
 
 enum Message {
     Write(Box<dyn Job>),
+    Commit(WaitingCommit),
     Close(oneshot::Sender<()>),
 }
 
@@ -136,17 +174,39 @@ impl Writer {
     /// Does one write and waits until it is on disk. Once it is queued it happens even where
     /// the caller stops waiting.
     pub(crate) async fn run<W: Write>(&self, write: W) -> Result<W::Answer> {
+        self.ask(W::WHAT, |caller| {
+            Message::Write(Box::new(Waiting {
+                write,
+                answer: None,
+                caller,
+            }))
+        })
+        .await
+    }
+
+    /// As [`Self::run`], for a commit.
+    pub(super) async fn commit(&self, write: commit::Prepared) -> Result<Committed> {
+        self.ask(commit::WHAT, |caller| {
+            Message::Commit(WaitingCommit {
+                write,
+                answer: None,
+                caller,
+            })
+        })
+        .await
+    }
+
+    async fn ask<T>(
+        &self,
+        what: &'static str,
+        message: impl FnOnce(oneshot::Sender<Result<T>>) -> Message,
+    ) -> Result<T> {
         let (caller, answer) = oneshot::channel();
-        let job = Waiting {
-            write,
-            answer: None,
-            caller,
-        };
         self.queue
-            .send(Message::Write(Box::new(job)))
+            .send(message(caller))
             .await
-            .map_err(|_| gone(W::WHAT))?;
-        answer.await.map_err(|_| gone(W::WHAT))?
+            .map_err(|_| gone(what))?;
+        answer.await.map_err(|_| gone(what))?
     }
 
     /// Ends the writer after everything that is queued.
@@ -191,6 +251,36 @@ struct Desk {
     in_use: Option<File>,
 }
 
+/// Operations that share a transaction.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Box<dyn Job>>,
+    commits: Vec<WaitingCommit>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.jobs.len() + self.commits.len()
+    }
+
+    fn is_news(&self) -> bool {
+        self.jobs.iter().any(|job| job.is_news())
+            || self.commits.iter().any(|commit| commit.write.is_news())
+    }
+
+    /// Each operation alone.
+    fn split(self) -> impl Iterator<Item = Self> {
+        let jobs = self.jobs.into_iter().map(|job| Self {
+            jobs: vec![job],
+            commits: Vec::new(),
+        });
+        jobs.chain(self.commits.into_iter().map(|commit| Self {
+            jobs: Vec::new(),
+            commits: vec![commit],
+        }))
+    }
+}
+
 /// What waits for the writer.
 struct Waitlist {
     queue: mpsc::Receiver<Message>,
@@ -198,32 +288,33 @@ struct Waitlist {
 }
 
 impl Waitlist {
-    /// The next jobs; None once the store is closed and everything before that is done.
-    async fn next(&mut self) -> Option<Vec<Box<dyn Job>>> {
+    /// The next operations; None once the store is closed and everything before that is done.
+    async fn next(&mut self) -> Option<Batch> {
         loop {
-            let mut jobs = Vec::new();
+            let mut batch = Batch::default();
             let message = self.queue.recv().await?;
-            self.take(message, &mut jobs);
-            self.join(&mut jobs);
-            if !jobs.is_empty() {
-                return Some(jobs);
+            self.take(message, &mut batch);
+            self.join(&mut batch);
+            if batch.len() > 0 {
+                return Some(batch);
             }
         }
     }
 
     /// Adds what waits by now, up to a full batch.
-    fn join(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
-        while jobs.len() < BATCH {
+    fn join(&mut self, batch: &mut Batch) {
+        while batch.len() < BATCH {
             match self.queue.try_recv() {
-                Ok(message) => self.take(message, jobs),
+                Ok(message) => self.take(message, batch),
                 Err(_) => return,
             }
         }
     }
 
-    fn take(&mut self, message: Message, jobs: &mut Vec<Box<dyn Job>>) {
+    fn take(&mut self, message: Message, batch: &mut Batch) {
         match message {
-            Message::Write(job) => jobs.push(job),
+            Message::Write(job) => batch.jobs.push(job),
+            Message::Commit(commit) => batch.commits.push(commit),
             Message::Close(done) => {
                 self.queue.close();
                 self.closing.push(done);
@@ -238,8 +329,8 @@ impl Desk {
             queue,
             closing: Vec::new(),
         };
-        while let Some(jobs) = waitlist.next().await {
-            self.run(jobs, &mut waitlist).await;
+        while let Some(batch) = waitlist.next().await {
+            self.run(batch, &mut waitlist).await;
         }
         if let Some(db) = self.db.take()
             && let Err(error) = db.close().await
@@ -252,47 +343,45 @@ impl Desk {
         }
     }
 
-    async fn run(&mut self, mut jobs: Vec<Box<dyn Job>>, waitlist: &mut Waitlist) {
-        let mut done = self.attempt(&mut jobs, Share::Plain(waitlist)).await;
+    async fn run(&mut self, mut batch: Batch, waitlist: &mut Waitlist) {
+        let mut done = self.attempt(&mut batch, Share::Plain(waitlist)).await;
         if matches!(done, Err(Undone::Refused)) {
-            done = self.attempt(&mut jobs, Share::Savepoints).await;
+            done = self.attempt(&mut batch, Share::Savepoints).await;
         }
         match done {
             // Where the connection is lost, each of them alone would only be lost again.
-            Err(Undone::Later(broken)) if jobs.len() > 1 && !broken.is_lost() => {
-                tracing::warn!(%broken, operations = jobs.len(), "a shared transaction failed; trying its operations one by one");
-                for job in jobs {
-                    let mut alone = vec![job];
+            Err(Undone::Later(broken)) if batch.len() > 1 && !broken.is_lost() => {
+                tracing::warn!(%broken, operations = batch.len(), "a shared transaction failed; trying its operations one by one");
+                for mut alone in batch.split() {
                     let done = self.attempt(&mut alone, Share::Savepoints).await;
                     self.tell(alone, done);
                 }
             }
-            done => self.tell(jobs, done),
+            done => self.tell(batch, done),
         }
     }
 
-    fn tell(&self, jobs: impl IntoIterator<Item = Box<dyn Job>>, done: Result<(), Undone>) {
+    fn tell(&self, batch: Batch, done: Result<(), Undone>) {
         let committed = match &done {
             // With savepoints nothing ends as refused; without, it is tried again with them.
             Ok(()) | Err(Undone::Refused) => Ok(()),
             Err(Undone::AtBegin(broken) | Undone::Later(broken)) => Err(broken),
         };
-        for job in jobs {
+        for job in batch.jobs {
             job.tell(&*self.place, committed);
+        }
+        for WaitingCommit { caller, answer, .. } in batch.commits {
+            tell(commit::WHAT, caller, answer, &*self.place, committed);
         }
     }
 
-    /// One transaction over all jobs. On an error nothing of it was written.
-    async fn attempt(
-        &mut self,
-        jobs: &mut Vec<Box<dyn Job>>,
-        share: Share<'_>,
-    ) -> Result<(), Undone> {
+    /// One transaction over a batch. On an error nothing of it was written.
+    async fn attempt(&mut self, batch: &mut Batch, share: Share<'_>) -> Result<(), Undone> {
         let within = self.connect.write_within();
         let db = self.begin().await.map_err(Undone::AtBegin)?;
         // A database that says nothing for so long is as good as gone; its own end of the
         // transaction is undone with the connection.
-        let done = match timeout(within, transact(db, jobs, share)).await {
+        let done = match timeout(within, transact(db, batch, share)).await {
             Ok(done) => done,
             Err(_) => Err(Undone::Later(Broken::silent(within))),
         };
@@ -332,50 +421,60 @@ async fn begin(mut db: Db, within: Duration) -> Result<Db, Broken> {
     }
 }
 
-async fn transact(
-    db: &mut Db,
-    jobs: &mut Vec<Box<dyn Job>>,
-    share: Share<'_>,
-) -> Result<(), Undone> {
+async fn transact(db: &mut Db, batch: &mut Batch, share: Share<'_>) -> Result<(), Undone> {
     match share {
-        Share::Plain(waitlist) => {
-            let mut next = 0;
-            while let Some(job) = jobs.get_mut(next) {
-                if !job.apply(db).await.map_err(Undone::Later)? {
-                    return Err(Undone::Refused);
-                }
-                next += 1;
-                waitlist.join(jobs);
-            }
-        }
-        Share::Savepoints => {
-            for job in jobs.iter_mut() {
-                alone(db, job.as_mut()).await.map_err(Undone::Later)?;
-            }
-        }
+        Share::Plain(waitlist) => together(db, batch, waitlist).await?,
+        Share::Savepoints => one_by_one(db, batch).await.map_err(Undone::Later)?,
     }
-    if jobs.iter().any(|job| job.brings_events()) {
-        log::seal(db).await.map_err(broken)?;
-    }
-    let news = jobs.iter().any(|job| job.is_news());
-    db.run(db.dialect().commit(news)).await.map_err(broken)
+    let commit = db.dialect().commit(batch.is_news());
+    run(db, commit).await.map_err(Undone::Later)
 }
 
-fn broken(fault: Fault) -> Undone {
-    Undone::Later(fault.into_broken())
+/// Applies a batch and what arrives meanwhile.
+async fn together(db: &mut Db, batch: &mut Batch, waitlist: &mut Waitlist) -> Result<(), Undone> {
+    let (mut jobs, mut commits) = (0, 0);
+    loop {
+        let kept = if let Some(job) = batch.jobs.get_mut(jobs) {
+            jobs += 1;
+            job.apply(db).await
+        } else {
+            let rest = batch.commits.get_mut(commits..).unwrap_or_default();
+            let count = rest.len().min(GROUP);
+            if count == 0 {
+                return Ok(());
+            }
+            commits += count;
+            apply_group(db, &mut rest[..count]).await
+        };
+        if !kept.map_err(Undone::Later)? {
+            return Err(Undone::Refused);
+        }
+        waitlist.join(batch);
+    }
 }
 
-/// Applies a job in a savepoint of its own.
-async fn alone(db: &mut Db, job: &mut dyn Job) -> Result<(), Broken> {
-    db.run("SAVEPOINT operation")
-        .await
-        .map_err(Fault::into_broken)?;
-    if !job.apply(db).await? {
-        db.run("ROLLBACK TO operation")
-            .await
-            .map_err(Fault::into_broken)?;
+/// Applies each operation in a savepoint of its own.
+async fn one_by_one(db: &mut Db, batch: &mut Batch) -> Result<(), Broken> {
+    for job in &mut batch.jobs {
+        run(db, "SAVEPOINT operation").await?;
+        let kept = job.apply(db).await?;
+        end_savepoint(db, kept).await?;
     }
-    db.run("RELEASE operation")
-        .await
-        .map_err(Fault::into_broken)
+    for commit in batch.commits.chunks_mut(1) {
+        run(db, "SAVEPOINT operation").await?;
+        let kept = apply_group(db, commit).await?;
+        end_savepoint(db, kept).await?;
+    }
+    Ok(())
+}
+
+async fn end_savepoint(db: &mut Db, keep: bool) -> Result<(), Broken> {
+    if !keep {
+        run(db, "ROLLBACK TO operation").await?;
+    }
+    run(db, "RELEASE operation").await
+}
+
+async fn run(db: &mut Db, text: &str) -> Result<(), Broken> {
+    db.run(text).await.map_err(Fault::into_broken)
 }

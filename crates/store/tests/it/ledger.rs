@@ -212,3 +212,29 @@ proptest! {
         prop_assert!(found.iter().any(|it| it.contains(&named)), "{found:?}");
     }
 }
+
+/// Leaves are made from what is handed to the database, so the two must be the same bytes.
+#[tokio::test]
+async fn texts_are_stored_as_they_were_sealed() {
+    let home = home().await;
+    let mut row = claimed(&home.store, &lane("a/production"), "one").await;
+    for text in [
+        "",
+        "\0",
+        "a\0b",
+        "\u{feff}",
+        "'; --",
+        "ü\r\n\t",
+        "\u{10ffff}",
+        " 1 ",
+        "1e5",
+    ] {
+        let mut next = commit(&row);
+        next.events = vec![event(Some("a-1"), text), event(None, text)];
+        next.events[0].kind = text.to_owned();
+        next.events[1].body = json!({ text: text });
+        next.input = json!([text, 0.1, 1e300, -0.0, u64::MAX]);
+        row.seq = home.store.commit(&next).await.unwrap().seq;
+    }
+    assert_eq!(home.store.verify().await.unwrap(), Vec::<String>::new());
+}
