@@ -35,7 +35,7 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Up(args) => host::up::run(args),
         Verb::Serve(args) => host::serve::run(args),
-        Verb::Agent(args) => host::agent::run(args),
+        Verb::Agent(args) => host::agent::run(args, global.ca),
         Verb::Init(args) => {
             let mut answers = commands::init::on_a_terminal().then(|| io::stdin().lock());
             let answers = answers.as_mut().map(|input| input as &mut dyn io::BufRead);
@@ -85,6 +85,7 @@ fn client_verb(verb: Verb, global: GlobalArgs) -> anyhow::Result<Exit> {
             Verb::Record(args) => commands::record::run(args, context).await,
             Verb::Slo(args) => commands::slo::run(args, context).await,
             Verb::Audit(args) => commands::audit::run(args, context).await,
+            Verb::Token(args) => commands::token::run(args, context).await,
             Verb::Doctor(args) => commands::doctor::run(args, context).await,
             other => anyhow::bail!("{other:?} has no client: a fault of this program"),
         }

@@ -11,6 +11,7 @@ use crate::commands::init::InitArgs;
 use crate::commands::judge::JudgeArgs;
 use crate::commands::rehearse::RehearseArgs;
 use crate::commands::schema::SchemaArgs;
+use crate::commands::token::TokenArgs;
 use crate::commands::{MANIFEST, Output};
 use crate::exit;
 use crate::host;
@@ -20,6 +21,7 @@ const ENVIRONMENT_HELP: &str = "\
 Environment:
   AIRBOSS_SERVER  the server's address, as --server
   AIRBOSS_TOKEN   the token, where the data folder is not at hand
+  AIRBOSS_CA      certificates to trust, as --ca
   AIRBOSS_HOME    the data folder; otherwise the nearest .airboss from here upward
   AIRBOSS_USER    who asks, for the record, as --by
   NO_COLOR        no colours";
@@ -57,6 +59,16 @@ pub struct GlobalArgs {
         help_heading = "Everywhere"
     )]
     pub server: Option<String>,
+    /// Trust the certificates in this PEM file, and no others, for an https:// server
+    #[arg(
+        long,
+        global = true,
+        env = "AIRBOSS_CA",
+        value_name = "FILE",
+        hide_env_values = true,
+        help_heading = "Everywhere"
+    )]
+    pub ca: Option<PathBuf>,
     /// When to colour: auto, always, never
     #[arg(
         long,
@@ -120,6 +132,8 @@ pub enum Verb {
     Slo(SloArgs),
     /// Check that the record is the one that was sealed, or export a rollout's part of it
     Audit(AuditArgs),
+    /// Make, list and revoke the tokens that let people, CI and agents in
+    Token(TokenArgs),
     /// Look for what is wrong with this installation
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

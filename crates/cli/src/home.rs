@@ -22,11 +22,17 @@ pub const LOG_PUBLIC_KEY_FILE: &str = "log.vkey";
 /// older client reads a newer server's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerFile {
-    /// Where it listens, such as `http://127.0.0.1:7700`.
+    /// The address for clients, such as `http://127.0.0.1:7700`.
     pub url: String,
+    /// Where it listens, which `url` need not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<std::net::SocketAddr>,
     /// Its process.
     #[serde(default)]
     pub pid: Option<u32>,
+    /// The PEM file with the certificate that it shows, where it encrypts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 /// Why no server is known.
@@ -71,6 +77,8 @@ pub struct Server {
     pub token: Option<String>,
     /// Where the token was found, for messages.
     pub token_from: Option<String>,
+    /// The PEM file with the certificates to trust; the system's where there is none.
+    pub ca: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Server {
@@ -92,6 +100,8 @@ pub struct Whereabouts {
     pub server: Option<String>,
     /// `$AIRBOSS_TOKEN`.
     pub token: Option<String>,
+    /// `--ca` or `$AIRBOSS_CA`.
+    pub ca: Option<PathBuf>,
 }
 
 /// The data folder: `named` (`$AIRBOSS_HOME`), else the nearest `.airboss` from `from` upward,
@@ -111,7 +121,7 @@ impl Whereabouts {
     ///
     /// # Errors
     /// Where the working folder cannot be told.
-    pub fn from_env(server: Option<String>) -> io::Result<Self> {
+    pub fn from_env(server: Option<String>, ca: Option<PathBuf>) -> io::Result<Self> {
         let named = std::env::var_os("AIRBOSS_HOME").map(PathBuf::from);
         Ok(Self {
             home: folder(named.as_deref(), &std::env::current_dir()?),
@@ -119,6 +129,7 @@ impl Whereabouts {
             token: std::env::var("AIRBOSS_TOKEN")
                 .ok()
                 .filter(|text| !text.trim().is_empty()),
+            ca,
         })
     }
 
@@ -129,20 +140,20 @@ impl Whereabouts {
     /// Where no server is named and none has left its address, or its files cannot be read.
     pub fn server(&self) -> Result<Server, HomeError> {
         let local = self.server_file();
-        let (url, is_local) = match &self.server {
+        let (url, local) = match &self.server {
             Some(named) => {
                 let url = tidy(named);
-                let same = matches!(&local, Ok(file) if tidy(&file.url) == url);
+                let same = local.ok().filter(|file| tidy(&file.url) == url);
                 (url, same)
             }
-            None => (tidy(&local?.url), true),
+            None => local.map(|file| (tidy(&file.url), Some(file)))?,
         };
         let (token, token_from) = if let Some(token) = &self.token {
             (
                 Some(token.trim().to_owned()),
                 Some("$AIRBOSS_TOKEN".to_owned()),
             )
-        } else if is_local {
+        } else if local.is_some() {
             let file = self.home.join(TOKEN_FILE);
             let token = read_token(&file)?;
             let from = token.is_some().then(|| file.display().to_string());
@@ -154,6 +165,7 @@ impl Whereabouts {
             url,
             token,
             token_from,
+            ca: self.ca.clone().or(local.and_then(|file| file.ca)),
         })
     }
 

@@ -5,27 +5,33 @@
 //! * **Must never**: decide. Every command goes into the inbox and is answered by the engine.
 //! * **Start reading** at [`api::views`], what clients read; then [`app`], every route.
 
+pub mod access;
 pub mod api;
 pub mod blobs;
 mod draw;
+mod listen;
 mod problem;
 mod promises;
 mod routes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use airboss_runtime::Runtime;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::access::Limits;
 use crate::blobs::Blobs;
 use crate::problem::Failure;
+
+pub use listen::{TlsError, listen, tls};
 
 /// The largest JSON body that is taken: a manifest of 1 MiB and some.
 const BODY_MAX: usize = 2 << 20;
@@ -33,14 +39,20 @@ const BODY_MAX: usize = 2 << 20;
 /// The largest report that is taken from an agent.
 const REPORT_MAX: usize = 32 << 20;
 
+/// How long a request may take: its body to come in, and its answer to begin. Uploads of artifacts
+/// have no such bound.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
 /// Everything that handlers need.
 pub struct Site {
     /// The controller.
     pub runtime: Arc<Runtime>,
     /// Artifacts' content.
     pub blobs: Blobs,
-    /// The token that clients and agents show.
+    /// The installation's own token, which may do everything.
     pub token: String,
+    /// How many requests callers may make.
+    pub limits: Limits,
     /// What signs the ledger's checkpoints.
     pub log_key: airboss_ledger::SigningKey,
     /// The data folder, for people.
@@ -78,6 +90,7 @@ fn api() -> OpenApiRouter<Arc<Site>> {
         .merge(routes::events::router())
         .merge(routes::log::router())
         .merge(routes::system::router())
+        .merge(routes::tokens::router())
 }
 
 /// The OpenAPI 3.1 document of `/api/v1`.
@@ -95,6 +108,7 @@ pub fn app(site: Arc<Site>) -> Router {
         get(move || async move { axum::Json((*document).clone()) }),
     )
     .layer(DefaultBodyLimit::max(BODY_MAX))
+    .layer(axum::middleware::from_fn(bounded))
     .merge(routes::artifacts::upload())
     .merge(routes::log::tiles())
     .merge(agents)
@@ -105,41 +119,21 @@ pub fn app(site: Arc<Site>) -> Router {
     })
     .layer(axum::middleware::from_fn_with_state(
         Arc::clone(&site),
-        authorize,
+        access::authorize,
     ))
     .route("/healthz", get(|| async { "ok\n" }))
     .with_state(site)
 }
 
-/// Lets in who shows the token.
-async fn authorize(State(site): Here, request: Request, next: Next) -> Response {
-    let shown = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    match shown {
-        Some(token) if same(token.as_bytes(), site.token.as_bytes()) => next.run(request).await,
-        Some(_) => Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is not the one of this installation; it lies in the data folder's file `token`").into_response(),
-        None => Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", "send the installation's token as `Authorization: Bearer TOKEN`; it lies in the data folder's file `token`").into_response(),
+/// Ends a request that takes too long over its body or its answer's head.
+async fn bounded(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "unavailable",
+            format!("the request was not complete, or not answered, within {ANSWER_WITHIN:?}"),
+        )
+        .into_response(),
     }
-}
-
-/// Compares in a time that does not tell how much was right.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
-}
-
-/// Serves until `stop` resolves and the requests under way are answered.
-///
-/// # Errors
-/// Where the listener fails for good.
-pub async fn listen(
-    listener: tokio::net::TcpListener,
-    app: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stop)
-        .await
 }

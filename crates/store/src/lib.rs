@@ -214,6 +214,18 @@ pub trait Store: Send + Sync + 'static {
     /// The note of a lane on a topic.
     async fn note(&self, lane: &LaneId, topic: &str) -> Result<Option<NoteRow>>;
 
+    // ---- tokens: who may ask -----------------------------------------------------------------
+
+    /// Keeps a new token; one whose id or secret exists is [`StoreError::Unavailable`].
+    async fn put_token(&self, token: &TokenRow) -> Result<()>;
+    /// The token whose text has this SHA-256, also where it expired or was revoked.
+    async fn token(&self, secret: &Digest) -> Result<Option<TokenRow>>;
+    /// Tokens, newest first. At most `limit`; 0 means 500, more than 5,000 means 5,000.
+    async fn tokens(&self, limit: u32) -> Result<Vec<TokenRow>>;
+    /// Revokes a token for good and returns it; one that was revoked keeps its time. None where
+    /// there is no such id.
+    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<Option<TokenRow>>;
+
     // ---- reading -------------------------------------------------------------------------
 
     /// One rollout.

@@ -48,6 +48,27 @@ pub struct ReleaseRow {
     pub at: Timestamp,
 }
 
+/// A token that lets its holder in. Its text is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// Names it, for people and for its revocation.
+    pub id: String,
+    /// Who holds it, for the record.
+    pub name: String,
+    /// What it allows: words with a space between, such as `read ship`.
+    pub scopes: String,
+    /// SHA-256 of its text. The text has 256 random bits, so a plain hash is enough.
+    pub secret: Digest,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is of no use.
+    pub expires_at: Option<Timestamp>,
+    /// Since when it is of no use, because somebody said so.
+    pub revoked_at: Option<Timestamp>,
+}
+
 /// A command to accept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewInboxEntry {

@@ -91,17 +91,9 @@ impl Client {
     /// The error behind a request that got no answer.
     pub(super) fn failed(&self, error: &reqwest::Error) -> ClientError {
         let url = self.url().to_owned();
-        let is_https = url.starts_with("https:");
-        if is_https || error.is_builder() {
-            let why = if is_https {
-                "this client speaks plain HTTP, for loopback and for a tunnel or a proxy that \
-                 adds TLS; name an http:// address"
-                    .to_owned()
-            } else {
-                root(error)
-            };
+        if error.is_builder() {
             return ClientError::Setup {
-                why: format!("cannot use {url} as a server's address: {why}"),
+                why: format!("cannot use {url} as a server's address: {}", root(error)),
             };
         }
         if error.is_connect() {

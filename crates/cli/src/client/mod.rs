@@ -12,10 +12,12 @@ use airboss_server::api::log::{RecordList, RecordQuery};
 use airboss_server::api::requests::{
     ActionRequest, EventQuery, LogQuery, RollbackRequest, RolloutQuery, ShipRequest,
 };
+use airboss_server::api::tokens::{MadeToken, NewToken, TokenList, TokenView};
 use airboss_server::api::views::{
     Accepted, ArtifactView, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView,
     SloList, SystemView,
 };
+use airboss_targets::process::trusting;
 use futures_util::Stream;
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Serialize;
@@ -73,7 +75,13 @@ impl Client {
     /// # Errors
     /// Where the HTTP client cannot be set up.
     pub fn new(server: Server) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
+        let builder = trusting(
+            reqwest::Client::builder(),
+            &server.url,
+            server.ca.as_deref(),
+        )
+        .map_err(|why| ClientError::Setup { why })?;
+        let http = builder
             .connect_timeout(CONNECT_TIMEOUT)
             // A server's address is exact: neither a proxy nor a redirect may see the token.
             .no_proxy()
@@ -240,6 +248,31 @@ impl Client {
     pub async fn log_records(&self, query: &RecordQuery) -> Result<RecordList, ClientError> {
         self.json(self.get("/api/v1/log/records").query(query))
             .await
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `forbidden` for who is no administrator.
+    pub async fn create_token(&self, request: &NewToken) -> Result<MadeToken, ClientError> {
+        self.json(self.post("/api/v1/tokens").json(request)).await
+    }
+
+    /// Every token, newest first.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn tokens(&self) -> Result<TokenList, ClientError> {
+        self.json(self.get("/api/v1/tokens")).await
+    }
+
+    /// Makes a token useless.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where there is none of that id.
+    pub async fn revoke_token(&self, id: &str) -> Result<TokenView, ClientError> {
+        let path = format!("/api/v1/tokens/{}/revoke", segment(id));
+        self.json(self.post(&path)).await
     }
 
     /// Does something to a rollout.

@@ -22,7 +22,7 @@ impl Context {
     /// Where the working folder cannot be told.
     pub fn new(global: GlobalArgs) -> anyhow::Result<Self> {
         Ok(Self {
-            places: Whereabouts::from_env(global.server)?,
+            places: Whereabouts::from_env(global.server, global.ca)?,
             console: Console::stdout(global.color),
         })
     }

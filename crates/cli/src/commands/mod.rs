@@ -29,6 +29,7 @@ pub mod ship;
 pub mod slo;
 pub mod status;
 mod subject;
+pub mod token;
 pub mod watch;
 
 pub use context::Context;

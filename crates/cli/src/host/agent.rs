@@ -48,7 +48,7 @@ pub struct AgentArgs {
 ///
 /// # Errors
 /// Where it cannot start: another agent in the folder, no token, no address.
-pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     if let Some(supervisor) = args.supervisor {
         die_with(supervisor)?;
     }
@@ -58,7 +58,9 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(agent(args)).map(|()| Exit::Done.into())
+    runtime
+        .block_on(agent(args, ca))
+        .map(|()| Exit::Done.into())
 }
 
 /// Lets the splitter keep as many connections as the system allows this process.
@@ -74,26 +76,31 @@ fn raise_open_files() {
     }
 }
 
-async fn agent(args: AgentArgs) -> anyhow::Result<()> {
+async fn agent(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
     let folder = Folder::open(args.data_dir.as_deref())?;
+    let announced = folder.announced();
     let controller = match args.controller.or_else(|| std::env::var("AIRBOSS_SERVER").ok()) {
         Some(url) => url,
-        None => folder.announced().map(|server| server.url).context(
+        None => announced.as_ref().map(|server| server.url.clone()).context(
             "no server is known here: name its address with --controller, and set $AIRBOSS_TOKEN to the token in its data folder",
         )?,
     };
+    let ca = ca.or(announced
+        .filter(|server| server.url == controller)
+        .and_then(|server| server.ca));
     let token = match std::env::var("AIRBOSS_TOKEN") {
         Ok(token) if !token.trim().is_empty() => token.trim().to_owned(),
         _ => folder.token()?,
     };
     let clock = Clock::system();
-    let config = AgentConfig::new(
+    let mut config = AgentConfig::new(
         folder.path(),
         controller.clone(),
         token,
         Arc::new(move || clock.now()),
     );
+    config.ca = ca;
     let (tell, told) = watch::channel(None);
     tracing::info!(%controller, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "agent starts");
     let mode = match args.on_stop {

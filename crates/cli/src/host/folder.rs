@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -164,10 +165,18 @@ impl Folder {
     }
 
     /// Tells clients where the server listens.
-    pub fn announce(&self, url: &str) -> anyhow::Result<()> {
+    pub fn announce(&self, url: &str, listen: SocketAddr, ca: Option<&Path>) -> anyhow::Result<()> {
+        let ca = ca
+            .map(|file| {
+                file.canonicalize()
+                    .with_context(|| format!("cannot use {}", file.display()))
+            })
+            .transpose()?;
         let file = ServerFile {
             url: url.to_owned(),
+            listen: Some(listen),
             pid: Some(std::process::id()),
+            ca,
         };
         let (path, new) = (
             self.path.join(SERVER_FILE),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_runtime::{Clock, Hub, Runtime};
+use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
 use airboss_server::{Site, app};
 use airboss_store::{SqliteOptions, SqliteStore, Store, StoreError};
@@ -31,6 +32,15 @@ pub struct ServeArgs {
     /// The address to listen on
     #[arg(long, env = "AIRBOSS_LISTEN", value_name = "HOST:PORT", default_value = LISTEN)]
     pub listen: SocketAddr,
+    /// Encrypt with the certificate chain in this PEM file; other hosts may then connect
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// The address that clients are told, with the certificate's name [default: where it listens]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
     /// Listen on an address that other hosts reach, without encryption
     #[arg(long)]
     pub insecure_listen: bool,
@@ -70,8 +80,8 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 /// Refuses what would put an unencrypted token on a network.
 pub fn check_listen(args: &ServeArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
-        args.listen.ip().is_loopback() || args.insecure_listen,
-        "{} can be reached from other hosts, and the token would cross the network unencrypted\n  listen on 127.0.0.1 behind a proxy that encrypts, or accept this with --insecure-listen",
+        args.listen.ip().is_loopback() || args.tls_cert.is_some() || args.insecure_listen,
+        "{} can be reached from other hosts, and tokens would cross the network unencrypted\n  encrypt with --tls-cert FILE --tls-key FILE, listen on 127.0.0.1 behind a proxy that encrypts,\n  or accept this with --insecure-listen",
         args.listen
     );
     Ok(())
@@ -84,7 +94,16 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}; find who does with `ss -ltnp`, or name another address with --listen", args.listen)
     })?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(airboss_server::tls(certificate, key)?),
+        _ => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let listens = listener.local_addr()?;
+    let url = match &args.url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("{scheme}://{listens}"),
+    };
     let clock = Clock::system();
     let path = folder.path().join("airboss.db");
     let sqlite = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
@@ -98,11 +117,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         runtime: Arc::clone(&runtime),
         blobs: Blobs::open(folder.sub("artifacts")?)?,
         token: folder.token()?,
+        limits: Limits::default(),
         log_key: folder.log_key()?,
         data_dir: folder.path().display().to_string(),
         store: format!("SQLite {}", path.display()),
     };
-    folder.announce(&url)?;
+    folder.announce(&url, listens, args.tls_cert.as_deref())?;
     tracing::info!(%url, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
     tokio::spawn(back_up(sqlite, clock));
     let (told, draining) = tokio::sync::oneshot::channel::<()>();
@@ -111,7 +131,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         // The receiver lives as long as the server.
         let _ = told.send(());
     });
-    let serving = axum_serve(listener, site, draining);
+    let serving = axum_serve(listener, tls, site, draining);
     serving.await.context("the server stopped")?;
     tracing::info!("stopping");
     runtime.stop().await?;
@@ -122,6 +142,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
 /// Serves until told to stop, then lets requests under way finish, for a moment.
 async fn axum_serve(
     listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
     site: Site,
     stop: tokio::sync::oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
@@ -131,7 +152,7 @@ async fn axum_serve(
         let _ = stop.await;
         closing.send_replace(true);
     };
-    let serving = airboss_server::listen(listener, app(Arc::new(site)), graceful);
+    let serving = airboss_server::listen(listener, tls, app(Arc::new(site)), graceful);
     let patience = async move {
         // Streams to readers never end by themselves.
         let _ = closed.wait_for(|closing| *closing).await;

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
@@ -62,6 +63,17 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     if args.serve.insecure_listen {
         serve.args(["--insecure-listen"]);
     }
+    for (flag, file) in [
+        ("--tls-cert", &args.serve.tls_cert),
+        ("--tls-key", &args.serve.tls_key),
+    ] {
+        if let Some(file) = file {
+            serve.args([flag]).arg(file);
+        }
+    }
+    if let Some(url) = &args.serve.url {
+        serve.args(["--url", url]);
+    }
     let mut agent = Part::new("agent", &logs)?;
     let on_stop = if args.leave_running {
         OnStop::Leave
@@ -81,16 +93,14 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     }
 
     serve.start()?;
-    let url = tokio::select! {
-        url = ready(&folder, serve.pid()) => url?,
+    let (url, listens) = tokio::select! {
+        ready = ready(&folder, serve.pid()) => ready?,
         status = serve.ended() => bail!("{}", serve.obituary(status)),
         () = stop.told() => return stop_parts(&mut agent, &mut serve).await,
     };
-    if let (Some(address), [_, listen, ..]) =
-        (url.strip_prefix("http://"), serve.args.as_mut_slice())
-    {
+    if let [_, listen, ..] = serve.args.as_mut_slice() {
         // Port 0 became a port: after its death the server must come back where the agent looks.
-        *listen = address.into();
+        *listen = listens.to_string().into();
     }
     agent.args(["--controller", &url]);
     agent.start()?;
@@ -124,15 +134,15 @@ async fn stop_parts(agent: &mut Part, serve: &mut Part) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The server's address, once it answers.
-async fn ready(folder: &Folder, pid: Option<u32>) -> anyhow::Result<String> {
+/// The server's address for clients and where it listens, once it answers.
+async fn ready(folder: &Folder, pid: Option<u32>) -> anyhow::Result<(String, SocketAddr)> {
     let answers = async {
         loop {
             if let Some(server) = folder.announced().filter(|server| server.pid == pid)
-                && let Some(address) = server.url.strip_prefix("http://")
-                && tokio::net::TcpStream::connect(address).await.is_ok()
+                && let Some(listens) = server.listen
+                && tokio::net::TcpStream::connect(listens).await.is_ok()
             {
-                return server.url;
+                return (server.url, listens);
             }
             sleep(Duration::from_millis(5)).await;
         }

@@ -12,5 +12,5 @@ pub use detail::{doctor, event_line, explanation, final_line, lines_of_log};
 pub use layout::{Chunk, Line, Paper, Style, harmless, paint, visible_width};
 pub use promises::slos;
 pub use rehearsal::rehearsal;
-pub use table::{history, lanes};
+pub use table::{history, lanes, tokens};
 pub use tree::{Footnote, footnotes, tree};

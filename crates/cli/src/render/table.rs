@@ -1,5 +1,6 @@
 //! Tables: `history`, and `status` over several services.
 
+use airboss_server::api::tokens::TokenView;
 use airboss_server::api::views::{LaneView, RolloutView};
 
 use super::layout::{Chunk, Line, Style};
@@ -139,6 +140,34 @@ pub fn lanes(lanes: &[LaneView]) -> Vec<Line> {
         &[
             "SERVICE", "STABLE", "ROLLOUT", "PHASE", "TRAFFIC", "READY", "QUEUED", "TROUBLE",
         ],
+        rows,
+    )
+}
+
+/// Tokens, one a line.
+pub fn tokens(tokens: &[TokenView]) -> Vec<Line> {
+    let rows = tokens
+        .iter()
+        .map(|token| {
+            let style = match token.state.as_str() {
+                "valid" => Style::Good,
+                "revoked" => Style::Bad,
+                _ => Style::Warn,
+            };
+            let end = token.revoked_at.as_ref().or(token.expires_at.as_ref());
+            vec![
+                Chunk::styled(&token.id, Style::Name),
+                Chunk::new(&token.name),
+                Chunk::new(token.scopes.join(" ")),
+                Chunk::styled(&token.state, style),
+                Chunk::new(end.map_or_else(|| "never".to_owned(), |at| words::day_and_clock(at))),
+                Chunk::new(words::day_and_clock(&token.created_at)),
+                Chunk::new(&token.created_by),
+            ]
+        })
+        .collect();
+    table(
+        &["TOKEN", "HOLDER", "SCOPES", "STATE", "ENDS", "MADE", "BY"],
         rows,
     )
 }

@@ -2,4 +2,5 @@
 
 pub mod log;
 pub mod requests;
+pub mod tokens;
 pub mod views;

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// For programs: `invalid`, `not_found`, `busy`, `wrong_phase`, `nothing_to_return_to`,
-    /// `not_in_progress`, `version_pinned`, `budget_spent`, `unauthorized`, `unavailable`, `too_large`.
+    /// `not_in_progress`, `version_pinned`, `budget_spent`, `unauthorized`, `forbidden`,
+    /// `too_many_requests`, `unavailable`, `too_large`.
     pub code: String,
     /// What happened, why, and what to do next.
     pub message: String,

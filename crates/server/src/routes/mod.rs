@@ -7,6 +7,7 @@ pub mod lanes;
 pub mod log;
 pub mod rollouts;
 pub mod system;
+pub mod tokens;
 
 use airboss_runtime::Runtime;
 use axum::http::HeaderMap;

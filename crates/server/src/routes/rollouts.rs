@@ -7,14 +7,15 @@ use airboss_engine::{Answer, Cause, Command, Event, Input, PassedBy, Request};
 use airboss_model::manifest::{Service, Severity, WhenSpent};
 use airboss_model::{Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
 use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow};
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::key;
+use crate::access::Caller;
 use crate::api::requests::{ActionRequest, LogQuery, RollbackRequest, RolloutQuery, ShipRequest};
 use crate::api::views::{
     Accepted, DecisionView, Explanation, LogLineView, LogView, Problem, RolloutList, RolloutView,
@@ -46,9 +47,11 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
 )]
 async fn ship(
     State(site): Here,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    Json(request): Json<ShipRequest>,
+    Json(mut request): Json<ShipRequest>,
 ) -> Result<(StatusCode, Json<Accepted>)> {
+    request.by = who(&caller, &request.by)?;
     let key = key(&headers)?;
     let (service, mut warnings) = read_manifest(&request)?;
     let name = service.metadata.name.clone();
@@ -169,6 +172,16 @@ fn read_manifest(request: &ShipRequest) -> Result<(Service, Vec<String>)> {
     }
 }
 
+/// Who asks, for the record.
+fn who(caller: &Caller, by: &str) -> Result<String> {
+    if by.trim().is_empty() || by.len() > 200 {
+        return Err(Failure::invalid(
+            "`by` must name who asks, in 1 to 200 characters",
+        ));
+    }
+    Ok(caller.on_record(by))
+}
+
 async fn submit(
     site: &Site,
     lane: LaneId,
@@ -176,11 +189,6 @@ async fn submit(
     command: Command,
     by: String,
 ) -> Result<Accepted> {
-    if by.trim().is_empty() || by.len() > 200 {
-        return Err(Failure::invalid(
-            "`by` must name who asks, in 1 to 200 characters",
-        ));
-    }
     match site
         .runtime
         .submit(lane, key, Input::Command { command, by })
@@ -207,11 +215,13 @@ async fn row(site: &Site, id: &str) -> Result<RolloutRow> {
 
 async fn act(
     site: &Site,
+    caller: &Caller,
     headers: &HeaderMap,
     id: &str,
-    by: String,
+    by: &str,
     command: impl FnOnce(RolloutId) -> Command,
 ) -> Result<Json<Accepted>> {
+    let by = who(caller, by)?;
     let row = row(site, id).await?;
     Ok(Json(
         submit(site, row.lane, key(headers)?, command(row.id), by).await?,
@@ -226,12 +236,13 @@ async fn act(
 )]
 async fn pause(
     State(site): Here,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path(id): Path<String>,
     Json(request): Json<ActionRequest>,
 ) -> Result<Json<Accepted>> {
-    act(&site, &headers, &id, request.by, |rollout| Command::Pause {
-        rollout,
+    act(&site, &caller, &headers, &id, &request.by, |rollout| {
+        Command::Pause { rollout }
     })
     .await
 }
@@ -244,11 +255,12 @@ async fn pause(
 )]
 async fn resume(
     State(site): Here,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path(id): Path<String>,
     Json(request): Json<ActionRequest>,
 ) -> Result<Json<Accepted>> {
-    act(&site, &headers, &id, request.by, |rollout| {
+    act(&site, &caller, &headers, &id, &request.by, |rollout| {
         Command::Resume { rollout }
     })
     .await
@@ -262,12 +274,13 @@ async fn resume(
 )]
 async fn promote(
     State(site): Here,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path(id): Path<String>,
     Json(request): Json<ActionRequest>,
 ) -> Result<Json<Accepted>> {
     let full = request.full;
-    act(&site, &headers, &id, request.by, |rollout| {
+    act(&site, &caller, &headers, &id, &request.by, |rollout| {
         Command::Promote { rollout, full }
     })
     .await
@@ -281,15 +294,18 @@ async fn promote(
 )]
 async fn abort(
     State(site): Here,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path(id): Path<String>,
     Json(request): Json<ActionRequest>,
 ) -> Result<Json<Accepted>> {
     let (force, reason) = (request.force, request.reason);
-    act(&site, &headers, &id, request.by, |rollout| Command::Abort {
-        rollout,
-        force,
-        reason,
+    act(&site, &caller, &headers, &id, &request.by, |rollout| {
+        Command::Abort {
+            rollout,
+            force,
+            reason,
+        }
     })
     .await
 }
@@ -302,10 +318,12 @@ async fn abort(
 )]
 async fn rollback(
     State(site): Here,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path(service): Path<String>,
     Json(request): Json<RollbackRequest>,
 ) -> Result<Json<Accepted>> {
+    let by = who(&caller, &request.by)?;
     let service: ServiceName = service.parse()?;
     let environment: EnvironmentName = request
         .environment
@@ -330,7 +348,7 @@ async fn rollback(
     };
     let lane = LaneId::new(&service, &environment);
     Ok(Json(
-        submit(&site, lane, key(&headers)?, command, request.by).await?,
+        submit(&site, lane, key(&headers)?, command, by).await?,
     ))
 }
 

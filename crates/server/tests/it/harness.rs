@@ -9,6 +9,7 @@ use airboss_model::target::{
 };
 use airboss_model::traffic::{Counts, latency};
 use airboss_runtime::{Clock, Hub, Runtime};
+use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
 use airboss_server::{Site, app};
 use airboss_store::{SqliteOptions, SqliteStore, Store};
@@ -51,6 +52,7 @@ impl Server {
             runtime: Arc::clone(&runtime),
             blobs: Blobs::open(folder.path().join("artifacts")).unwrap(),
             token: TOKEN.to_owned(),
+            limits: Limits::default(),
             log_key: log_key(),
             data_dir: folder.path().display().to_string(),
             store: "SQLite".to_owned(),

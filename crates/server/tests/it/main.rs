@@ -7,7 +7,9 @@
     reason = "a test's helpers fail by panicking, as tests do"
 )]
 
+mod access;
 mod commands;
+mod connections;
 mod document;
 mod harness;
 mod log;

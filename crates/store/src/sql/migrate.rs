@@ -15,6 +15,11 @@ const STEPS: &[(i64, &str, &str)] = &[
     (1, "start", include_str!("../../migrations/0001_start.sql")),
     (2, "notes", include_str!("../../migrations/0002_notes.sql")),
     (3, "log", include_str!("../../migrations/0003_log.sql")),
+    (
+        12,
+        "tokens",
+        include_str!("../../migrations/0012_tokens.sql"),
+    ),
 ];
 
 const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS schema_steps (

@@ -22,6 +22,7 @@ mod releases;
 mod rollouts;
 mod script;
 mod services;
+mod tokens;
 pub(crate) mod verify;
 pub(crate) mod writer;
 
@@ -36,7 +37,7 @@ use tokio::time::timeout;
 use crate::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
     InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, Result, RolloutFilter,
-    RolloutRow, ServiceRow, Store,
+    RolloutRow, ServiceRow, Store, TokenRow,
 };
 use codec::limit;
 use db::Pool;
@@ -232,6 +233,22 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn note(&self, lane: &LaneId, topic: &str) -> Result<Option<NoteRow>> {
         let query = notes::get(&self.readers, lane.as_str(), topic);
         self.read("the reading of a note", query).await
+    }
+
+    async fn put_token(&self, token: &TokenRow) -> Result<()> {
+        self.writer.run(tokens::Put(token.clone())).await
+    }
+    async fn token(&self, secret: &Digest) -> Result<Option<TokenRow>> {
+        let query = tokens::by_secret(&self.readers, secret);
+        self.read("the reading of a token", query).await
+    }
+    async fn tokens(&self, count: u32) -> Result<Vec<TokenRow>> {
+        let query = tokens::all(&self.readers, limit(count, 500, MOST));
+        self.read("the reading of tokens", query).await
+    }
+    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<Option<TokenRow>> {
+        let id = id.to_owned();
+        self.writer.run(tokens::Revoke { id, at }).await
     }
 
     async fn rollout(&self, id: &RolloutId) -> Result<Option<RolloutRow>> {

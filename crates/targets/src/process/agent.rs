@@ -165,7 +165,7 @@ impl Agent {
             source,
         };
         let (journal, state) = Journal::open(&root)?;
-        let client = Client::new(&config.controller, &config.token)?;
+        let client = Client::new(&config.controller, &config.token, config.ca.as_deref())?;
         let kernel_boot = super::artifact::boot_id();
         let site = Arc::new(Site {
             artifacts: ArtifactStore::open(&root, client.clone())?,

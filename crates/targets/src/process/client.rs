@@ -1,5 +1,6 @@
 //! The agent's side of the HTTP conversation with the controller.
 
+use std::path::Path;
 use std::time::Duration;
 
 use airboss_model::Digest;
@@ -62,6 +63,40 @@ pub enum ClientError {
     },
 }
 
+/// Tells an HTTP client which certificates to trust for `url`: those in the PEM file `ca` and no
+/// others, else the system's. For an address without TLS none are read, which would take a while.
+///
+/// # Errors
+/// Where the file cannot be read or holds no certificate; the text says so.
+pub fn trusting(
+    builder: reqwest::ClientBuilder,
+    url: &str,
+    ca: Option<&Path>,
+) -> Result<reqwest::ClientBuilder, String> {
+    let certificates = match ca {
+        _ if !url.starts_with("https:") => Vec::new(),
+        None => return Ok(builder),
+        Some(file) => std::fs::read(file)
+            .map_err(|error| error.to_string())
+            .and_then(|pem| {
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string())
+            })
+            .and_then(|found| {
+                if found.is_empty() {
+                    return Err("it has no CERTIFICATE section".to_owned());
+                }
+                Ok(found)
+            })
+            .map_err(|why| {
+                format!(
+                    "the certificates in {} cannot be used: {why}",
+                    file.display()
+                )
+            })?,
+    };
+    Ok(builder.tls_certs_only(certificates))
+}
+
 /// Talks to one controller.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
@@ -71,9 +106,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(controller: &str, token: &str) -> Result<Self, ClientError> {
+    pub fn new(controller: &str, token: &str, ca: Option<&Path>) -> Result<Self, ClientError> {
         let controller = controller.trim_end_matches('/').to_owned();
-        let http = reqwest::Client::builder()
+        let http = trusting(reqwest::Client::builder(), &controller, ca)
+            .map_err(|why| ClientError::Unreachable {
+                controller: controller.clone(),
+                why,
+            })?
             // The controller is an address of ours; a proxy of the environment is for others.
             .no_proxy()
             .connect_timeout(CONNECT)

@@ -22,6 +22,9 @@ pub struct AgentConfig {
     pub controller: String,
     /// The token that agent and controller share.
     pub token: String,
+    /// The PEM file with the certificates to trust for an `https` controller; the system's where
+    /// there is none.
+    pub ca: Option<PathBuf>,
     /// The wall clock.
     pub clock: Clock,
     /// Longest time between two reports (200 ms).
@@ -57,6 +60,7 @@ impl AgentConfig {
             data_dir: data_dir.into(),
             controller: controller.into(),
             token: token.into(),
+            ca: None,
             clock,
             report_every: Duration::from_millis(200),
             poll_wait: Duration::from_secs(20),

@@ -34,6 +34,6 @@ mod router;
 mod routing;
 
 pub use agent::{AgentError, MAX_LANES, run};
-pub use client::ClientError;
+pub use client::{ClientError, trusting};
 pub use config::{AgentConfig, Clock, StopMode};
 pub use routing::{routed, waits_for};

@@ -9,6 +9,7 @@ pub mod known;
 pub mod log;
 pub mod reading;
 pub mod recording;
+pub mod tokens;
 
 /// Expands every promise into a test over one backend.
 macro_rules! suite {
@@ -71,6 +72,11 @@ macro_rules! suite {
                 other_evidence_under_a_recorded_tick_is_refused_whole
                 numbers_come_back_bit_for_bit
                 a_newer_note_replaces_an_older_one_of_its_topic;
+            tokens:
+                a_token_is_found_by_its_secret_alone
+                a_revoked_token_stays_revoked_from_the_first_time_on
+                a_secret_is_never_given_twice
+                tokens_are_listed_newest_first;
         }
     };
     (@expand $make:path; $($room:ident: $($promise:ident)*;)*) => {
