@@ -16,6 +16,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use sha2::{Digest as _, Sha256};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, Ref, ResponseBuilder};
 
 use crate::problem::Failure;
 use crate::{Here, Site};
@@ -115,6 +117,59 @@ pub fn needed(method: &Method, path: &str) -> Scope {
         Scope::Ship
     }
 }
+
+/// Writes into the API's document which scope each operation needs and how it says no to who may
+/// not, asks too often, or cannot be answered now.
+pub fn describe(document: &mut OpenApi) {
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(
+            "The installation's token, or one that was made with `airboss token create`",
+        ))
+        .build();
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("token", SecurityScheme::Http(scheme));
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            let scope = needed(&method, path).as_str();
+            operation.security = Some(vec![SecurityRequirement::new("token", [scope])]);
+            for (status, when) in REFUSALS {
+                let schema = Ref::from_schema_name("Problem");
+                let answer = ResponseBuilder::new()
+                    .description(when)
+                    .content("application/json", Content::new(Some(schema)))
+                    .build();
+                operation
+                    .responses
+                    .responses
+                    .entry(status.to_owned())
+                    .or_insert_with(|| answer.into());
+            }
+        }
+    }
+}
+
+/// What any operation may answer instead of what was asked for.
+const REFUSALS: [(&str, &str); 8] = [
+    ("400", "the request cannot be read"),
+    ("401", "no token, or one that is of no use"),
+    ("403", "the token does not allow this"),
+    ("408", "the request did not come in whole in time"),
+    ("413", "the request is too large"),
+    ("415", "the body is not of the type that is taken here"),
+    ("422", "the request can be read and makes no sense"),
+    ("429", "too many requests with this token"),
+];
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]

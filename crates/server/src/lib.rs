@@ -68,7 +68,7 @@ type Here = State<Arc<Site>>;
 #[openapi(
     info(
         title = "Airboss",
-        description = "Release management: ships a version a slice at a time, judges it every second, takes a bad one back.\n\nEvery request but `GET /healthz` carries `Authorization: Bearer TOKEN`. Requests that change something may carry `Idempotency-Key`: the same key again is the same request.",
+        description = "Release management: ships a version a slice at a time, judges it every second, takes a bad one back.\n\nEvery request but `GET /healthz` carries `Authorization: Bearer TOKEN`; each operation says which scope the token needs. Requests that change something may carry `Idempotency-Key`: the same key again is the same request.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
@@ -95,13 +95,15 @@ fn api() -> OpenApiRouter<Arc<Site>> {
 
 /// The OpenAPI 3.1 document of `/api/v1`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    api().into_openapi()
+    let mut document = api().into_openapi();
+    access::describe(&mut document);
+    document
 }
 
 /// Every route, ready to be served.
 pub fn app(site: Arc<Site>) -> Router {
-    let (api, document) = api().split_for_parts();
-    let document = Arc::new(document);
+    let (api, _) = api().split_for_parts();
+    let document = Arc::new(openapi());
     let agents = routes::agents::router().layer(DefaultBodyLimit::max(REPORT_MAX));
     api.route(
         "/api/v1/openapi.json",
@@ -128,7 +130,7 @@ pub fn app(site: Arc<Site>) -> Router {
 /// Ends a request that takes too long over its body or its answer's head.
 async fn bounded(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => problem::in_json(response).await,
         Err(_) => Failure::new(
             StatusCode::REQUEST_TIMEOUT,
             "unavailable",

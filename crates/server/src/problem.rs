@@ -74,6 +74,38 @@ impl IntoResponse for Failure {
     }
 }
 
+/// The most of a refusal's text that is handed on.
+const REFUSAL_MAX: usize = 4 << 10;
+
+/// A refusal that the framework words as plain text, as a problem like all others.
+pub async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let type_of_body = response.headers().get(header::CONTENT_TYPE);
+    let is_json = type_of_body.is_some_and(|it| it.as_bytes().starts_with(b"application/json"));
+    if !status.is_client_error() || is_json {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, REFUSAL_MAX)
+        .await
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let (code, message) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => (
+            "invalid",
+            "this address does not take that method; `/api/v1/openapi.json` lists what it takes"
+                .to_owned(),
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => ("too_large", text.into_owned()),
+        _ => ("invalid", text.into_owned()),
+    };
+    let mut told = Failure::new(status, code, message).into_response();
+    if let Some(allow) = head.headers.get(header::ALLOW) {
+        told.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    told
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let (status, code) = match &error {

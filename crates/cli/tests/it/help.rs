@@ -18,6 +18,7 @@ pub const CLIENT_VERBS: [&str; 18] = [
     "rollback",
     "explain",
     "logs",
+    "token",
     "doctor",
     "completions",
     "help",
