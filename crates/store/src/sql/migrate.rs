@@ -4,6 +4,8 @@
 //! PostgreSQL's. They only ever expand, so that an Airboss which runs already goes on while a
 //! newer one takes them.
 
+use std::collections::BTreeSet;
+
 use super::codec::Columns as _;
 use super::db::{Db, Dialect, Sql};
 use super::fault::Fault;
@@ -26,6 +28,7 @@ const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS schema_steps (
     number INTEGER NOT NULL PRIMARY KEY,
     name   TEXT    NOT NULL
 )";
+const DONE: &str = "SELECT number FROM schema_steps";
 const NEWEST: &str = "SELECT max(number) AS newest FROM schema_steps";
 
 impl Dialect {
@@ -85,9 +88,10 @@ pub(crate) async fn run(db: &mut Db) -> Result<(), Fault> {
     db.run(dialect.begin()).await?;
     db.run(&dialect.schema(CREATE_STEPS)).await?;
     // Read inside the transaction: another process may have taken the steps meanwhile.
-    let done = Sql::new(NEWEST).fetch_one(&mut *db).await?;
-    let done = done.maybe_integer("newest")?.unwrap_or(0);
-    for (number, name, sql) in STEPS.iter().filter(|step| step.0 > done) {
+    let done = Sql::new(DONE).fetch_all(&mut *db).await?;
+    let done = done.iter().map(|row| row.integer("number"));
+    let done: BTreeSet<i64> = done.collect::<Result<_, _>>()?;
+    for (number, name, sql) in STEPS.iter().filter(|step| !done.contains(&step.0)) {
         db.run(&dialect.schema(sql)).await?;
         Sql::new("INSERT INTO schema_steps (number, name) VALUES ($1, $2)")
             .bind(*number)
