@@ -2,7 +2,7 @@ use airboss_cli::args::Cli;
 use clap::CommandFactory as _;
 
 /// Verbs whose flags this crate's client side owns.
-pub const CLIENT_VERBS: [&str; 18] = [
+pub const CLIENT_VERBS: [&str; 19] = [
     "record",
     "slo",
     "judge",
