@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: help demo test e2e bench bench-judge lint deny fmt arrows build
+.PHONY: help cosign demo test e2e bench bench-judge lint deny fmt arrows build
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ bench: ## measure the product and write docs/benchmarks.md (about 35 minutes; ON
 bench-judge: ## the judge in simulated worlds beside other rules (long; see docs/judge.md)
 	@scripts/need.sh --rust gcc
 	$(CARGO) bench -p airboss-judge --bench worlds
+
+cosign: ## builds cosign, so that the tests let it check what Airboss signs (long, once)
+	@scripts/oracles.sh cosign
 
 lint: ## formatting, clippy, arrows, and the dependencies' licences where cargo-deny is there
 	@scripts/need.sh --rust gcc

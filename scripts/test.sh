@@ -23,6 +23,9 @@ if cargo deny --version >/dev/null 2>&1; then
     cargo deny --all-features check licenses bans sources
 fi
 
+step "others' tools to check ours against"
+scripts/oracles.sh || echo "test: without them; the tests that need them say so"
+
 step "tests"
 cargo build -p checkout
 # The end-to-end tests bring load of their own: they run after the others and two at a time.

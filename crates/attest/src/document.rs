@@ -94,6 +94,9 @@ pub enum ReadError {
     /// None of the forms that are understood.
     #[error("the document is not understood: {0}")]
     Unknown(String),
+    /// Well-formed, and it does not say what it must.
+    #[error("the document cannot be used: {0}")]
+    Unusable(String),
     /// Broken JSON or XML, or not what its type demands.
     #[error("the document is not valid {form}: {why}")]
     Invalid {

@@ -125,8 +125,11 @@ impl Provenance {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tests {
-    /// What was tested, so that a later report of the same replaces this one.
+    /// What was tested, as the report says.
     pub name: Option<String>,
+    /// A hash of the set of tests by name: a later report of the same set replaces this one. None
+    /// where the report names no test.
+    pub set: Option<String>,
     /// Tests that passed, flaky ones included.
     pub passed: u64,
     /// Tests that failed or could not run.

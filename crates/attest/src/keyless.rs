@@ -18,17 +18,14 @@ pub(crate) struct Bundle(Box<sigstore_verify::types::Bundle>);
 impl Bundle {
     /// Reads the JSON of a bundle, v0.3 and the earlier ones.
     pub(crate) fn read(text: &str, media_type: Option<&str>) -> Result<Self, ReadError> {
-        let Some(media_type) = media_type else {
+        if media_type.is_none() {
             return Err(ReadError::Unknown(
                 "it looks like a Sigstore bundle and has no `mediaType`".to_owned(),
             ));
-        };
+        }
         match sigstore_verify::types::Bundle::from_json(text) {
             Ok(bundle) => Ok(Self(Box::new(bundle))),
-            Err(error) => Err(ReadError::Invalid {
-                form: "Sigstore bundle",
-                why: format!("{error} (its media type is `{media_type}`)"),
-            }),
+            Err(error) => Err(ReadError::Unusable(format!("Sigstore bundle: {error}"))),
         }
     }
 
@@ -64,7 +61,8 @@ impl Bundle {
         let certificate = parse_certificate_info(self.0.signing_certificate()?).ok()?;
         Some((
             certificate.identity?.as_str().to_owned(),
-            certificate.issuer?,
+            // GitHub's releases are signed without one.
+            certificate.issuer.unwrap_or_default(),
         ))
     }
 

@@ -16,7 +16,9 @@ mod document;
 mod dsse;
 mod facts;
 mod keyless;
+mod keyring;
 mod read;
+mod seal;
 mod sign;
 mod statement;
 mod summary;
@@ -30,11 +32,14 @@ pub use dsse::{Envelope, EnvelopeError, PAYLOAD_TYPE, SIGNATURES_MAX};
 pub use facts::{
     Counts, Facts, Field, Finding, Input, LISTED_MAX, Provenance, Sbom, Scan, Suite, Summary, Tests,
 };
+pub use keyring::{KEYRING_MAX, Keyring, KeyringError, OwnKey};
 pub use read::{read, read_lines};
-pub use sign::SigningKey;
+pub use seal::{EmptyPassphrase, Passphrase, SEAL_RANDOM_BYTES, SealError, is_sealed, open, seal};
+pub use sign::{SecretError, SigningKey};
 pub use statement::{Statement, Subject};
 pub use summary::{Passed, summarise};
 pub use trust::{
-    CLOCK_SKEW, KeyError, PublicKey, Revocation, Root, Trust, TrustedIdentity, TrustedKey,
+    CLOCK_SKEW, KeyError, PublicKey, Revocation, Root, RootError, Trust, TrustedIdentity,
+    TrustedKey,
 };
 pub use verify::{Checked, SignatureState, Signer, Verdict, Verification, verify};

@@ -7,7 +7,9 @@ use std::time::Duration;
 use airboss_model::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use sigstore_verify::Verifier;
 use sigstore_verify::crypto::{KeyAlgorithm, VerificationKey, validate_raw_public_key};
+use sigstore_verify::trust_root::TrustedRoot;
 use sigstore_verify::types::{DerPublicKey, SignatureBytes};
 
 /// How far apart two clocks may be before a time counts as wrong.
@@ -91,6 +93,24 @@ pub enum Root {
     GitHub,
     /// A `trusted_root.json` of one's own, its text.
     Own(String),
+}
+
+/// A text that is no trusted root.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it is no trusted root: {0}")]
+pub struct RootError(String);
+
+impl Root {
+    /// A `trusted_root.json` of one's own.
+    ///
+    /// # Errors
+    /// Where it is none, or has nothing that can be used.
+    pub fn own(json: String) -> Result<Self, RootError> {
+        let fail = |error: &dyn fmt::Display| RootError(error.to_string());
+        let root = TrustedRoot::from_json(&json).map_err(|error| fail(&error))?;
+        Verifier::new(&root).map_err(|error| fail(&error))?;
+        Ok(Self::Own(json))
+    }
 }
 
 /// A text that is no public key.

@@ -59,6 +59,7 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Completions(args) => {
             Ok(commands::completions::run(&args, &mut Console::stdout(global.color))?.into())
         }
+        Verb::Keys(args) => Ok(commands::keys::run(args, &mut Context::new(global)?)?.into()),
         verb => Ok(client_verb(verb, global)?.into()),
     }
 }

@@ -9,6 +9,7 @@ use crate::commands::audit::AuditArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::init::InitArgs;
 use crate::commands::judge::JudgeArgs;
+use crate::commands::keys::KeysArgs;
 use crate::commands::rehearse::RehearseArgs;
 use crate::commands::schema::SchemaArgs;
 use crate::commands::token::TokenArgs;
@@ -134,6 +135,8 @@ pub enum Verb {
     Audit(AuditArgs),
     /// Make, list and revoke the tokens that let people, CI and agents in
     Token(TokenArgs),
+    /// The keys that Airboss signs with, and whose it believes
+    Keys(KeysArgs),
     /// Look for what is wrong with this installation
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

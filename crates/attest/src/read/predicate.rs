@@ -34,13 +34,13 @@ fn is(kind: &str, base: &str) -> bool {
 
 /// Reads JSON into what is needed of it.
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ReadError> {
-    serde_json::from_str(text).map_err(|error| invalid(&error.to_string()))
+    serde_json::from_str(text).map_err(|error| ReadError::Invalid {
+        form: "JSON",
+        why: error.to_string(),
+    })
 }
 
 /// JSON that does not say what it must.
 pub(super) fn invalid(why: &str) -> ReadError {
-    ReadError::Invalid {
-        form: "JSON",
-        why: why.to_owned(),
-    }
+    ReadError::Unusable(why.to_owned())
 }

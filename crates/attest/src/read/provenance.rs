@@ -53,6 +53,7 @@ struct Builder {
 struct Metadata {
     #[serde(
         alias = "invocationId",
+        alias = "invocationID",
         alias = "buildInvocationId",
         alias = "buildInvocationID"
     )]

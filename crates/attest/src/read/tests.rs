@@ -3,6 +3,7 @@
 use airboss_model::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::xml::{Seen, walk};
 use super::{ReadError, predicate, shorten};
@@ -29,6 +30,26 @@ struct Open {
     outer: bool,
 }
 
+/// A hash of a set of names that does not depend on their order and grows no larger with them.
+#[derive(Default)]
+struct NameSet {
+    sum: u128,
+    any: bool,
+}
+
+impl NameSet {
+    fn add(&mut self, name: &str) {
+        let hash: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+        let first = hash.first_chunk::<16>().copied().unwrap_or_default();
+        self.sum = self.sum.wrapping_add(u128::from_be_bytes(first));
+        self.any = true;
+    }
+
+    fn text(&self) -> Option<String> {
+        self.any.then(|| format!("{:032x}", self.sum))
+    }
+}
+
 /// JUnit's XML as the many tools write it. Tests are counted one by one; where a suite claims
 /// more failures than it shows, its claim counts.
 pub(super) fn junit(text: &str) -> Result<Facts, ReadError> {
@@ -36,6 +57,7 @@ pub(super) fn junit(text: &str) -> Result<Facts, ReadError> {
     let mut open: Vec<Open> = Vec::new();
     let mut case: Option<(String, Outcome)> = None;
     let mut root: Option<String> = None;
+    let mut set = NameSet::default();
     walk(text, |seen| match seen {
         Seen::Open(name, attributes) => {
             let attribute = |name: &str| attributes.get(name).map(String::as_str);
@@ -85,6 +107,7 @@ pub(super) fn junit(text: &str) -> Result<Facts, ReadError> {
                 if let Some(last) = open.last_mut() {
                     count(&mut last.suite, outcome);
                 }
+                set.add(&name);
                 if outcome.failed && tests.failures.len() < LISTED_MAX {
                     tests.failures.push(name);
                 }
@@ -100,6 +123,7 @@ pub(super) fn junit(text: &str) -> Result<Facts, ReadError> {
     for suite in open {
         close(&mut tests, suite);
     }
+    tests.set = set.text();
     match root.as_deref() {
         Some("testsuites" | "testsuite") => Ok(Facts::Tests(tests)),
         Some(other) => Err(ReadError::Unknown(format!(
@@ -223,11 +247,17 @@ pub(super) fn test_result(predicate: &str) -> Result<Facts, ReadError> {
             ..tests
         }));
     }
+    let mut set = NameSet::default();
+    let all = [&read.passed_tests, &read.warned_tests, &read.failed_tests];
+    for name in all.into_iter().flatten() {
+        set.add(name);
+    }
     let name = read.configuration.into_iter().find_map(|it| it.name);
     Ok(Facts::Tests(Tests {
         name: name.or(read.url).as_deref().map(shorten),
         passed: count(&read.passed_tests) + count(&read.warned_tests),
         failed,
+        set: set.text(),
         failures: read
             .failed_tests
             .iter()

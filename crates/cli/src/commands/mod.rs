@@ -20,6 +20,7 @@ pub mod explain;
 pub mod history;
 pub mod init;
 pub mod judge;
+pub mod keys;
 pub mod logs;
 pub mod record;
 pub mod rehearse;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use airboss_ledger::SigningKey;
 use anyhow::{Context as _, bail};
 
+use super::keys::KeyFolder;
 use crate::home::{self, LOG_KEY_FILE, LOG_PUBLIC_KEY_FILE, SERVER_FILE, ServerFile, TOKEN_FILE};
 
 /// The data folder of a host verb.
@@ -124,12 +125,13 @@ impl Folder {
     }
 
     /// The key that signs the log, made at the first start; its public half lies beside it. It is
-    /// not encrypted: whoever reads the data folder can sign.
-    pub fn log_key(&self) -> anyhow::Result<SigningKey> {
+    /// sealed where `keys` have a passphrase, else readable by whoever reads the data folder.
+    pub fn log_key(&self, keys: &KeyFolder) -> anyhow::Result<SigningKey> {
         let path = self.path.join(LOG_KEY_FILE);
         let public = self.path.join(LOG_PUBLIC_KEY_FILE);
         match fs::read_to_string(&path) {
             Ok(text) => {
+                let text = keys.unsealed(&path, text.into(), LOG_KEY_FILE)?;
                 let key = SigningKey::from_secret_text(text.trim())
                     .with_context(|| format!("{} holds no key: restore it", path.display()))?;
                 write_public(&public, &key)?;
@@ -157,7 +159,8 @@ impl Folder {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("cannot make {}", path.display()))?;
-        writeln!(file, "{}", key.to_secret_text())
+        let text = keys.text_at_rest(key.to_secret_text().as_bytes(), LOG_KEY_FILE)?;
+        writeln!(file, "{}", text.trim_end())
             .and_then(|()| file.sync_all())
             .with_context(|| format!("cannot write {}", path.display()))?;
         write_public(&public, &key)?;

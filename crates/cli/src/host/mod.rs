@@ -5,6 +5,7 @@
 
 pub mod agent;
 mod folder;
+pub mod keys;
 mod logging;
 pub mod serve;
 mod signals;

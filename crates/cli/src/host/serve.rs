@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use super::folder::Folder;
+use super::keys::KeyFolder;
 use super::signals::{Stop, die_with};
 use crate::exit::Exit;
 
@@ -113,12 +114,15 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     store.release_claims(&owner).await?;
     let hub = Arc::new(Hub::new(uuid::Uuid::now_v7().to_string(), clock.now()));
     let runtime = Runtime::start(Arc::clone(&store), hub, clock.clone(), owner).await?;
+    let keys = KeyFolder::of(folder.path())?;
+    let log_key = folder.log_key(&keys)?;
+    keys.prepare(clock.now())?;
     let site = Site {
         runtime: Arc::clone(&runtime),
         blobs: Blobs::open(folder.sub("artifacts")?)?,
         token: folder.token()?,
         limits: Limits::default(),
-        log_key: folder.log_key()?,
+        log_key,
         data_dir: folder.path().display().to_string(),
         store: format!("SQLite {}", path.display()),
     };

@@ -2,7 +2,8 @@ use airboss_cli::args::Cli;
 use clap::CommandFactory as _;
 
 /// Verbs whose flags this crate's client side owns.
-pub const CLIENT_VERBS: [&str; 19] = [
+pub const CLIENT_VERBS: [&str; 20] = [
+    "keys",
     "record",
     "slo",
     "judge",

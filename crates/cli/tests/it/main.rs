@@ -10,6 +10,7 @@ mod audit;
 mod docs;
 mod help;
 mod home;
+mod keys;
 mod rendering;
 mod server;
 mod views;
