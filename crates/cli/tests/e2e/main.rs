@@ -13,6 +13,7 @@
 
 mod audit;
 mod bad_starts;
+mod contract;
 mod folder;
 mod harness;
 mod lifecycle;

@@ -55,7 +55,7 @@ async fn events(
             ));
         }
     };
-    let after = resumed.or(query.after).unwrap_or(0);
+    let after = super::behind(resumed.or(query.after));
     let streams = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
@@ -90,7 +90,7 @@ async fn of_rollout(
     Query(query): Query<EventQuery>,
 ) -> Result<Json<EventList>> {
     let filter = EventFilter {
-        after: query.after.unwrap_or(0),
+        after: super::behind(query.after),
         rollout: Some(id.parse()?),
         lane: None,
         limit: query.limit.unwrap_or(BATCH).clamp(1, 5_000),

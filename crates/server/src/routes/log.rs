@@ -121,7 +121,7 @@ async fn consistency(
 )]
 async fn records(State(site): Here, Query(query): Query<RecordQuery>) -> Result<Json<RecordList>> {
     let filter = RecordFilter {
-        after: query.after.unwrap_or(0),
+        after: super::behind(query.after),
         lane: query.lane.as_deref().map(str::parse).transpose()?,
         limit: query.limit.unwrap_or(500).clamp(1, 5_000),
     };

@@ -27,6 +27,11 @@ fn key(headers: &HeaderMap) -> Result<String> {
     }
 }
 
+/// A number of an event that a client names: none is larger than the store can count.
+fn behind(after: Option<u64>) -> u64 {
+    after.unwrap_or(0).min(i64::MAX.unsigned_abs())
+}
+
 /// The number of the newest event.
 fn last_event(runtime: &Runtime) -> u64 {
     *runtime.events().borrow()
