@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs, under target/oracles, others' tools that check what Airboss signs and reads, at the
+# Installs, under target/oracles, others' tools that check what Airboss signs, reads and answers, at the
 # versions that the repository pins. The tests that need them run where they are.
-#   scripts/oracles.sh          npm's @sigstore/verify, PyPI's securesystemslib and CycloneDX
+#   scripts/oracles.sh          npm's @sigstore/verify; PyPI's securesystemslib, CycloneDX, Schemathesis
 #   scripts/oracles.sh cosign   cosign, by the Go toolchain (takes many minutes, once)
 set -euo pipefail
 cd "$(dirname "$0")/.."
