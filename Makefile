@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: help cosign demo test e2e bench bench-judge lint deny fmt arrows build
+.PHONY: help cosign demo test e2e sim mutants bench bench-judge lint deny fmt arrows build
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,14 @@ e2e: ## only the end-to-end tests
 	@scripts/need.sh --rust gcc nginx wrk postgresql
 	$(CARGO) build -p checkout
 	$(CARGO) test -p airboss-cli --test e2e -- --test-threads 2
+
+sim: ## 1,000 seeded worlds in which everything goes wrong (ARGS="--forever", ARGS="--one 42")
+	@scripts/need.sh --rust gcc
+	@$(CARGO) xtask sim $(ARGS)
+
+mutants: ## change the engine in every way that cargo-mutants knows; a test must see each (about an hour; docs/mutants.md)
+	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-mutants
+	$(CARGO) mutants -p airboss-engine --timeout 300
 
 bench: ## measure the product and write docs/benchmarks.md (about 35 minutes; ONLY="weight store" for some)
 	@scripts/need.sh --rust gcc haproxy nginx postgresql wrk

@@ -33,6 +33,9 @@ cargo test --workspace --exclude airboss-cli
 cargo test -p airboss-cli --lib --bins
 cargo test -p airboss-cli --test it
 
+step "a thousand worlds in which everything goes wrong"
+cargo xtask sim --seeds 1000
+
 step "end-to-end tests"
 cargo test -p airboss-cli --test e2e -- --test-threads 2
 

@@ -169,18 +169,31 @@ pub struct Counts {
     pub latency: BTreeMap<u16, u64>,
 }
 
+/// No number of one interval may be higher: what claims more is a fault, not a measurement. Sums
+/// of possible counts stay far below what a number can hold.
+pub const COUNT_MAX: u64 = 1_000_000_000_000;
+
 impl Counts {
-    /// Adds another interval's or instance's counts.
+    /// Adds another interval's or instance's counts; a sum that cannot be held stays at its most.
     pub fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.unanswered += other.unanswered;
-        self.given_up += other.given_up;
+        let add = |to: &mut u64, count: u64| *to = to.saturating_add(count);
+        add(&mut self.requests, other.requests);
+        add(&mut self.unanswered, other.unanswered);
+        add(&mut self.given_up, other.given_up);
         for (status, count) in &other.by_status {
-            *self.by_status.entry(*status).or_default() += count;
+            add(self.by_status.entry(*status).or_default(), *count);
         }
         for (bucket, count) in &other.latency {
-            *self.latency.entry(*bucket).or_default() += count;
+            add(self.latency.entry(*bucket).or_default(), *count);
         }
+    }
+    /// True where no number is above [`COUNT_MAX`].
+    pub fn is_possible(&self) -> bool {
+        [self.requests, self.unanswered, self.given_up]
+            .iter()
+            .chain(self.by_status.values())
+            .chain(self.latency.values())
+            .all(|count| *count <= COUNT_MAX)
     }
     /// True where nothing was counted.
     pub fn is_empty(&self) -> bool {
@@ -223,6 +236,25 @@ mod tests {
         for bad in ["", "10", "101%", "-1%", "1.234%", "%", "1.%x", "1e1%"] {
             assert!(bad.parse::<Weight>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn counts_that_cannot_be_true_are_told_and_overflow_no_sum() {
+        let absurd = Counts {
+            requests: u64::MAX,
+            by_status: [(200, u64::MAX)].into(),
+            latency: [(u16::MAX, u64::MAX)].into(),
+            ..Counts::default()
+        };
+        assert!(!absurd.is_possible());
+        let mut sum = absurd.clone();
+        sum.add(&absurd);
+        assert_eq!(sum, absurd);
+        let busy = Counts {
+            requests: COUNT_MAX,
+            ..Counts::default()
+        };
+        assert!(busy.is_possible());
     }
 
     #[test]

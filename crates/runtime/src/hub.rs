@@ -242,6 +242,11 @@ impl Hub {
         });
         if !again {
             for increment in report.traffic {
+                // One number that cannot be true must not spoil all sums behind it.
+                if !increment.counts.is_possible() {
+                    tracing::warn!(lane = %increment.lane, instance = increment.instance, "the agent reports counts that cannot be true; they are left out");
+                    continue;
+                }
                 let arm = link(inner, &increment.lane)
                     .traffic
                     .arms

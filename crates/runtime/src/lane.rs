@@ -314,10 +314,18 @@ impl Worker {
                 other.insert(Judging::resume(rollout, &*store, history).await?)
             }
         };
-        if let Some((step, assessment)) = judging
+        let observed = judging
             .observe(&self.held.lane, traffic, now, &*store)
-            .await?
-        {
+            .await;
+        let observed = match observed {
+            Ok(observed) => observed,
+            Err(error) => {
+                // The row may have been kept though its answer was lost: the record decides.
+                self.judging = None;
+                return Err(error);
+            }
+        };
+        if let Some((step, assessment)) = observed {
             let input = Input::Assessed {
                 rollout: judging.rollout().clone(),
                 step,

@@ -173,6 +173,17 @@ impl Runtime {
             }
             keep
         });
+        // A lane of ours without a loop: its answer to a claim or a commit was lost.
+        for lane in owned {
+            if lock(&self.shared.lanes).contains_key(&lane) {
+                continue;
+            }
+            if let Some(row) = self.store.lane(&lane).await?
+                && row.owner.as_deref() == Some(self.owner.as_str())
+            {
+                self.take_over(row).await?;
+            }
+        }
         self.claim_lanes().await
     }
 

@@ -53,7 +53,10 @@ impl Held {
         }
         for row in held.store.pending_effects(&held.lane.id).await? {
             match serde_json::from_value(row.body) {
-                Ok(effect) => held.perform(&effect, row.seq, row.ordinal).await?,
+                Ok(effect) => {
+                    held.act(&effect);
+                    held.finish(row.seq, row.ordinal).await?;
+                }
                 Err(error) => return Err(not_understood(&held.lane.id, &error)),
             }
         }
@@ -106,8 +109,15 @@ impl Held {
         for event in &commit.events {
             tracing::info!(lane = %self.lane.id, rollout = event.rollout.as_ref().map(tracing::field::display), kind = event.kind, "{}", event.message);
         }
-        for (ordinal, effect) in (0..).zip(&decision.effects) {
-            self.perform(effect, self.seq, ordinal).await?;
+        // All that was decided is done before the store is asked again: a notice that cannot be
+        // marked must not keep a rollback from the agent.
+        for effect in &decision.effects {
+            self.act(effect);
+        }
+        for ordinal in (0..).take(decision.effects.len()) {
+            if let Err(error) = self.finish(self.seq, ordinal).await {
+                tracing::warn!(lane = %self.lane.id, seq = self.seq, ordinal, %error, "an effect is done and not marked so; whoever takes this lane over does it again, which does no harm");
+            }
         }
         Ok(Turned {
             last_event: committed.events.last().copied(),
@@ -115,14 +125,11 @@ impl Held {
         })
     }
 
-    /// Does an effect and marks it as done. Done twice it does no harm: a desired state replaces
-    /// itself, and a notice says the same.
-    async fn perform(&self, effect: &Effect, seq: u64, ordinal: u32) -> Result<(), StoreError> {
-        let outcome = match effect {
-            Effect::Apply { desired } => {
-                self.hub.apply(desired.clone());
-                "handed to the agent"
-            }
+    /// Does an effect. Done twice it does no harm: a desired state replaces itself, and a notice
+    /// says the same.
+    fn act(&self, effect: &Effect) {
+        match effect {
+            Effect::Apply { desired } => self.hub.apply(desired.clone()),
             Effect::Notify { urgency, text } => {
                 let lane = &self.lane.id;
                 match urgency {
@@ -130,11 +137,13 @@ impl Held {
                     Urgency::Ticket => tracing::warn!(%lane, notice = "ticket", "{text}"),
                     Urgency::Note => tracing::info!(%lane, notice = "note", "{text}"),
                 }
-                "logged"
             }
-        };
+        }
+    }
+
+    async fn finish(&self, seq: u64, ordinal: u32) -> Result<(), StoreError> {
         self.store
-            .finish_effect(&self.lane.id, seq, ordinal, outcome)
+            .finish_effect(&self.lane.id, seq, ordinal, "done")
             .await
     }
 

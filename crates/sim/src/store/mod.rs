@@ -1,0 +1,273 @@
+//! A store in memory behind a wire that delays, loses answers, freezes and is cut.
+//!
+//! It keeps every promise of the conformance suite that SQLite is held to; the suite runs over it.
+
+mod tables;
+mod wire;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use airboss_ledger::{Frontier, Hash, Record, Tile};
+use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use airboss_store::{
+    ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
+    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, Result, RolloutFilter,
+    RolloutRow, ServiceRow, Store,
+};
+use async_trait::async_trait;
+
+pub use tables::{Broken, Tables};
+pub use wire::{Wire, WireFaults};
+
+/// What is told of everything that a store did, in the moment that it did it.
+pub trait Observer: Send + Sync {
+    /// `owner` has a claim that nobody had before.
+    fn claimed(&self, owner: &str, row: &LaneRow);
+    /// A commit was acknowledged to `owner`.
+    fn committed(&self, owner: &str, commit: &Commit, tables: &Tables);
+    /// `owner`'s second was recorded: its lane is watched.
+    fn recorded(&self, owner: &str, rows: &[EvidenceRow]);
+}
+
+/// One controller's line to the tables that all share.
+#[derive(Clone)]
+pub struct SimStore {
+    tables: Arc<Mutex<Tables>>,
+    wire: Wire,
+    owner: String,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl SimStore {
+    /// A store of its own on a wire without faults.
+    pub fn alone() -> Self {
+        Self {
+            tables: Arc::default(),
+            wire: Wire::sound(),
+            owner: String::new(),
+            observer: None,
+        }
+    }
+
+    /// Another line to the same tables.
+    pub fn line(&self, owner: &str, wire: Wire, observer: Option<Arc<dyn Observer>>) -> Self {
+        Self {
+            tables: Arc::clone(&self.tables),
+            wire,
+            owner: owner.to_owned(),
+            observer,
+        }
+    }
+
+    /// The tables themselves.
+    pub fn tables(&self) -> MutexGuard<'_, Tables> {
+        // A panic while holding the lock ends the world anyway.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call<T>(
+        &self,
+        what: &'static str,
+        act: impl FnOnce(&mut Tables) -> Result<T>,
+    ) -> Result<T> {
+        self.wire.before(what).await?;
+        let done = act(&mut self.tables());
+        self.wire.after(what).await?;
+        done
+    }
+}
+
+#[async_trait]
+impl Store for SimStore {
+    async fn put_service(&self, service: &ServiceRow) -> Result<()> {
+        self.call("the manifest", |t| {
+            t.put_service(service);
+            Ok(())
+        })
+        .await
+    }
+    async fn service(&self, name: &ServiceName) -> Result<Option<ServiceRow>> {
+        self.call("a manifest", |t| Ok(t.service(name))).await
+    }
+    async fn services(&self) -> Result<Vec<ServiceRow>> {
+        self.call("manifests", |t| Ok(t.services())).await
+    }
+    async fn put_artifact(&self, artifact: &ArtifactRow) -> Result<()> {
+        self.call("an artifact", |t| {
+            t.put_artifact(artifact);
+            Ok(())
+        })
+        .await
+    }
+    async fn artifact(&self, digest: &Digest) -> Result<Option<ArtifactRow>> {
+        self.call("an artifact", |t| Ok(t.artifact(digest))).await
+    }
+    async fn create_release(&self, release: &ReleaseRow) -> Result<ReleaseRow> {
+        self.call("a release", |t| t.create_release(release)).await
+    }
+    async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseRow>> {
+        self.call("a release", |t| Ok(t.release(id))).await
+    }
+    async fn releases(&self, service: &ServiceName, limit: u32) -> Result<Vec<ReleaseRow>> {
+        self.call("releases", |t| Ok(t.releases(service, limit)))
+            .await
+    }
+    async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId> {
+        self.call("a number", |t| t.allocate_rollout(service)).await
+    }
+    async fn enqueue(&self, entry: &NewInboxEntry) -> Result<InboxEntry> {
+        self.call("the acceptance of a command", |t| Ok(t.enqueue(entry)))
+            .await
+    }
+    async fn inbox(&self, lane: &LaneId, limit: u32) -> Result<Vec<InboxEntry>> {
+        self.call("the inbox", |t| Ok(t.inbox(lane, limit))).await
+    }
+    async fn inbox_entry(&self, key: &str) -> Result<Option<InboxEntry>> {
+        self.call("a command", |t| Ok(t.inbox_entry(key))).await
+    }
+    async fn claim(
+        &self,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LaneRow>> {
+        self.call("the claim of lanes", |t| {
+            let rows = t.claim(owner, until, now, limit);
+            if let Some(observer) = &self.observer {
+                rows.iter().for_each(|row| observer.claimed(owner, row));
+            }
+            Ok(rows)
+        })
+        .await
+    }
+    async fn claim_lane(
+        &self,
+        lane: &LaneId,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<LaneRow>> {
+        self.call("the claim of a lane", |t| {
+            let row = t.claim_lane(lane, owner, until, now);
+            if let (Some(observer), Some(row)) = (&self.observer, &row) {
+                observer.claimed(owner, row);
+            }
+            Ok(row)
+        })
+        .await
+    }
+    async fn renew(&self, owner: &str, until: Timestamp, now: Timestamp) -> Result<Vec<LaneId>> {
+        self.call("the renewal of claims", |t| Ok(t.renew(owner, until, now)))
+            .await
+    }
+    async fn release_claims(&self, owner: &str) -> Result<()> {
+        self.call("the return of claims", |t| {
+            t.release_claims(owner);
+            Ok(())
+        })
+        .await
+    }
+    async fn lane(&self, lane: &LaneId) -> Result<Option<LaneRow>> {
+        self.call("a lane", |t| Ok(t.lane(lane))).await
+    }
+    async fn lanes(&self) -> Result<Vec<LaneRow>> {
+        self.call("lanes", |t| Ok(t.lanes())).await
+    }
+    async fn commit(&self, commit: &Commit) -> Result<Committed> {
+        self.call("the commit of a decision", |t| {
+            let committed = t.commit(commit)?;
+            if let Some(observer) = &self.observer {
+                observer.committed(&self.owner, commit, t);
+            }
+            Ok(committed)
+        })
+        .await
+    }
+    async fn inputs(&self, lane: &LaneId, after: u64, limit: u32) -> Result<Vec<InputRow>> {
+        self.call("inputs", |t| Ok(t.inputs(lane, after, limit)))
+            .await
+    }
+    async fn pending_effects(&self, lane: &LaneId) -> Result<Vec<EffectRow>> {
+        self.call("effects", |t| Ok(t.pending_effects(lane))).await
+    }
+    async fn finish_effect(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        ordinal: u32,
+        outcome: &str,
+    ) -> Result<()> {
+        self.call("the finishing of an effect", |t| {
+            t.finish_effect(lane, seq, ordinal, outcome)
+        })
+        .await
+    }
+    async fn append_evidence(&self, rows: &[EvidenceRow]) -> Result<()> {
+        self.call("the recording of evidence", |t| {
+            t.append_evidence(rows)?;
+            if let Some(observer) = &self.observer {
+                observer.recorded(&self.owner, rows);
+            }
+            Ok(())
+        })
+        .await
+    }
+    async fn evidence_since_snapshot(
+        &self,
+        rollout: &RolloutId,
+    ) -> Result<(Option<EvidenceRow>, Vec<EvidenceRow>)> {
+        self.call("evidence", |t| Ok(t.evidence_since_snapshot(rollout)))
+            .await
+    }
+    async fn evidence(
+        &self,
+        rollout: &RolloutId,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EvidenceRow>> {
+        self.call("evidence", |t| Ok(t.evidence(rollout, from, limit)))
+            .await
+    }
+    async fn put_note(&self, note: &NoteRow) -> Result<()> {
+        self.call("a note", |t| {
+            t.put_note(note);
+            Ok(())
+        })
+        .await
+    }
+    async fn note(&self, lane: &LaneId, topic: &str) -> Result<Option<NoteRow>> {
+        self.call("a note", |t| Ok(t.note(lane, topic))).await
+    }
+    async fn rollout(&self, id: &RolloutId) -> Result<Option<RolloutRow>> {
+        self.call("a rollout", |t| Ok(t.rollout(id))).await
+    }
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<RolloutRow>> {
+        self.call("rollouts", |t| Ok(t.rollouts(filter))).await
+    }
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>> {
+        self.call("events", |t| Ok(t.events(filter))).await
+    }
+    async fn last_event(&self) -> Result<u64> {
+        self.call("the newest event", |t| Ok(t.last_event())).await
+    }
+    async fn log_head(&self) -> Result<Frontier> {
+        self.call("the log", |t| Ok(t.log_head().clone())).await
+    }
+    async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>> {
+        self.call("a tile", |t| Ok(t.log_tile(tile))).await
+    }
+    async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>> {
+        self.call("records", |t| Ok(t.log_records(filter))).await
+    }
+    async fn backup(&self, to: &std::path::Path) -> Result<()> {
+        Err(airboss_store::StoreError::Conflict {
+            what: "a backup",
+            detail: format!("a store in memory has no file to copy to {}", to.display()),
+        })
+    }
+    async fn verify(&self) -> Result<Vec<String>> {
+        self.call("a check", |t| Ok(t.verify())).await
+    }
+    async fn close(&self) {}
+}
