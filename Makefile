@@ -26,7 +26,7 @@ sim: ## 1,000 seeded worlds in which everything goes wrong (ARGS="--forever", AR
 	@scripts/need.sh --rust gcc
 	@$(CARGO) xtask sim $(ARGS)
 
-mutants: ## change the engine in every way that cargo-mutants knows; a test must see each (about an hour; docs/mutants.md)
+mutants: ## change the engine in every way that cargo-mutants knows; a test must see each (hours on two processors; crates/engine/mutants.md)
 	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-mutants
 	$(CARGO) mutants -p airboss-engine --timeout 300
 

@@ -14,6 +14,7 @@ mod load;
 mod lossless;
 mod page;
 mod rollback;
+mod scale;
 mod splitter;
 mod stage;
 mod store;
@@ -33,7 +34,7 @@ struct Section {
     measure: fn(&Ground<'_>) -> anyhow::Result<String>,
 }
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     Section {
         name: "rollback",
         title: "From a fault to 0 %: a service that Airboss knows",
@@ -68,6 +69,11 @@ const SECTIONS: [Section; 7] = [
         name: "store",
         title: "The store",
         measure: store::measure,
+    },
+    Section {
+        name: "scale",
+        title: "Many rollouts in progress",
+        measure: scale::measure,
     },
 ];
 

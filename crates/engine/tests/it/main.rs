@@ -10,6 +10,7 @@
 mod edge_cases;
 mod harness;
 mod invariants;
+mod lanes;
 mod properties;
 mod record;
 mod table;

@@ -12,7 +12,7 @@ use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp
 use airboss_store::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
     InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, Result, RolloutFilter,
-    RolloutRow, ServiceRow, Store,
+    RolloutRow, ServiceRow, Store, TokenRow,
 };
 use async_trait::async_trait;
 
@@ -250,6 +250,20 @@ impl Store for SimStore {
     }
     async fn last_event(&self) -> Result<u64> {
         self.call("the newest event", |t| Ok(t.last_event())).await
+    }
+    async fn put_token(&self, token: &TokenRow) -> Result<()> {
+        self.call("the keeping of a token", |t| t.put_token(token))
+            .await
+    }
+    async fn token(&self, secret: &Digest) -> Result<Option<TokenRow>> {
+        self.call("a token", |t| Ok(t.token(secret))).await
+    }
+    async fn tokens(&self, limit: u32) -> Result<Vec<TokenRow>> {
+        self.call("tokens", |t| Ok(t.tokens(limit))).await
+    }
+    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<Option<TokenRow>> {
+        self.call("the revocation of a token", |t| Ok(t.revoke_token(id, at)))
+            .await
     }
     async fn log_head(&self) -> Result<Frontier> {
         self.call("the log", |t| Ok(t.log_head().clone())).await

@@ -7,7 +7,7 @@ use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp
 use airboss_store::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
     InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, RolloutFilter, RolloutRow,
-    ServiceRow, StoreError,
+    ServiceRow, StoreError, TokenRow,
 };
 use serde_json::Value;
 
@@ -57,6 +57,7 @@ pub struct Tables {
     evidence: BTreeMap<RolloutId, BTreeMap<u64, EvidenceRow>>,
     notes: BTreeMap<(LaneId, String), NoteRow>,
     rollouts: Vec<RolloutRow>,
+    tokens: Vec<TokenRow>,
     frontier: Frontier,
     hashes: BTreeMap<(u8, u64), Hash>,
 }
@@ -481,6 +482,35 @@ impl Tables {
             .take(most(filter.limit, 500, 5_000))
             .cloned()
             .collect()
+    }
+    pub(super) fn put_token(&mut self, token: &TokenRow) -> Result<()> {
+        let taken = |kept: &TokenRow| kept.id == token.id || kept.secret == token.secret;
+        if self.tokens.iter().any(taken) {
+            return Err(StoreError::Unavailable {
+                what: "the keeping of a token",
+                source: "its id or its secret exists".into(),
+            });
+        }
+        self.tokens.push(token.clone());
+        Ok(())
+    }
+    pub(super) fn token(&self, secret: &Digest) -> Option<TokenRow> {
+        self.tokens
+            .iter()
+            .find(|row| row.secret == *secret)
+            .cloned()
+    }
+    pub(super) fn tokens(&self, limit: u32) -> Vec<TokenRow> {
+        let mut rows = self.tokens.clone();
+        rows.reverse();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
+        rows.truncate(most(limit, 500, 5_000));
+        rows
+    }
+    pub(super) fn revoke_token(&mut self, id: &str, at: Timestamp) -> Option<TokenRow> {
+        let row = self.tokens.iter_mut().find(|row| row.id == id)?;
+        row.revoked_at.get_or_insert(at);
+        Some(row.clone())
     }
     pub(super) fn verify(&self) -> Vec<String> {
         let mut walk = Walk::default();
