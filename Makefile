@@ -35,9 +35,9 @@ bench: ## measure the product and write docs/benchmarks.md (about 35 minutes; ON
 	$(CARGO) build --release --quiet -p airboss-cli -p xtask
 	@$(CARGO) xtask bench $(ONLY)
 
-bench-judge: ## the judge in simulated worlds beside other rules (long; see docs/judge.md)
+bench-judge: ## the judge in simulated worlds beside other rules; writes the tables of docs/judge.md
 	@scripts/need.sh --rust gcc
-	$(CARGO) bench -p airboss-judge --bench worlds
+	$(CARGO) bench -p airboss-judge --bench worlds -- --write
 
 cosign: ## builds cosign, so that the tests let it check what Airboss signs (long, once)
 	@scripts/oracles.sh cosign

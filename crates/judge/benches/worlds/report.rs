@@ -129,6 +129,13 @@ pub fn detection(world: &World, outcomes: &[Outcome]) -> String {
     )
 }
 
+fn seconds(values: Vec<f64>) -> String {
+    match values.len() {
+        0 => "–".to_owned(),
+        _ => format!("{:.0}", mean_and_median(values).1),
+    }
+}
+
 pub fn rollout_head() -> String {
     format!(
         "| world | promoted | rolled back | undecided in 1 h | median s to promotion | median s to rollback | bad served (median) |\n{}",
@@ -148,13 +155,13 @@ pub fn rollout(world: &World, outcomes: &[Outcome]) -> String {
     let n = outcomes.len();
     let harm = mean_and_median(outcomes.iter().map(|it| it.harm as f64).collect()).1;
     format!(
-        "| {} | {} | {} | {} | {:.0} | {:.0} | {harm:.0} |",
+        "| {} | {} | {} | {} | {} | {} | {harm:.0} |",
         world.name,
         share(passed.len(), n),
         share(failed.len(), n),
         share(n - passed.len() - failed.len(), n),
-        mean_and_median(passed).1,
-        mean_and_median(failed).1
+        seconds(passed),
+        seconds(failed)
     )
 }
 

@@ -1,11 +1,11 @@
 //! Simulated services: drift, shared bursts, clumped errors, stalls, sick instances.
 
-use airboss_judge::{ArmTick, InstanceTick, Sample};
+use airboss_judge::{ArmTick, InstanceTick, Sample, Tick};
 
 use crate::random::Random;
 
 /// How bad requests clump on an instance.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Clump {
     pub mean: f64,
     /// Seconds over which a clump is spread; 1 is at once.
@@ -13,7 +13,7 @@ pub struct Clump {
 }
 
 /// One kind of service and what its new version does.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct World {
     pub name: &'static str,
     pub rps: f64,
@@ -57,6 +57,19 @@ impl World {
         }
     }
 
+    /// What of it makes its stable version, and so its history.
+    pub fn stable(&self) -> Self {
+        Self {
+            name: "",
+            history: 0,
+            seconds: 0,
+            onset: 0,
+            canary: self.base,
+            tail: 1.0,
+            ..*self
+        }
+    }
+
     pub fn canary_instances(&self) -> usize {
         let ratio = self.weight / (1.0 - self.weight).max(0.05);
         ((self.stable_instances as f64 * ratio).round() as usize).clamp(1, 10)
@@ -95,6 +108,13 @@ impl Latencies {
     }
 }
 
+impl Latencies {
+    /// Of a stable version and of one whose tail is longer by this factor.
+    pub fn pair(tail: f64) -> [std::rc::Rc<Self>; 2] {
+        [1.0, tail].map(|tail| std::rc::Rc::new(Self::new(tail)))
+    }
+}
+
 fn normal_quantile(u: f64) -> f64 {
     let (mut low, mut high) = (-8.0, 8.0);
     for _ in 0..60 {
@@ -125,8 +145,8 @@ pub fn normal_cdf(x: f64) -> f64 {
 struct Instance {
     stalled_until: u64,
     sick_until: u64,
-    /// Bad requests still to come from clumps, by second.
-    pending: Vec<(u64, u64)>,
+    /// When bad requests of clumps are still to come.
+    pending: Vec<u64>,
 }
 
 /// A running service.
@@ -161,8 +181,9 @@ impl Traffic {
         }
     }
 
-    /// One second: the canary's rows and stable's. `weight` 0 gives no canary.
-    pub fn tick(&mut self, t: u64, weight: f64) -> (ArmTick, ArmTick) {
+    /// One second into `tick`, whose rows are used again. `weight` 0 gives no canary; without `latency`
+    /// only counts are drawn.
+    pub fn tick(&mut self, t: u64, weight: f64, latency: bool, tick: &mut Tick) {
         let world = self.world;
         let swing = (std::f64::consts::TAU * (t as f64 / self.period + self.phase)).sin();
         let (mut level, mut rps) = (1.0, world.rps);
@@ -187,57 +208,48 @@ impl Traffic {
         } else {
             level
         };
-        let canary = self.arm(
-            0,
-            t,
-            rps * weight,
-            World { weight, ..world }.canary_instances(),
-            canary_level,
-            shift,
-            changed,
-        );
-        let stable = self.arm(
-            1,
-            t,
-            rps * (1.0 - weight),
-            world.stable_instances,
+        tick.t = t;
+        let canary = Side {
+            arm: 0,
+            rps: rps * weight,
+            count: World { weight, ..world }.canary_instances(),
+            level: canary_level,
+            shift: latency.then_some(shift),
+            slow: changed,
+        };
+        self.side(t, canary, &mut tick.canary);
+        let stable = Side {
+            arm: 1,
+            rps: rps * (1.0 - weight),
+            count: world.stable_instances,
             level,
-            shift,
-            false,
-        );
-        (canary, stable)
+            slow: false,
+            ..canary
+        };
+        self.side(t, stable, tick.baseline.get_or_insert_default());
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "a private step of the simulation"
-    )]
-    fn arm(
-        &mut self,
-        arm: usize,
-        t: u64,
-        rps: f64,
-        count: usize,
-        level: f64,
-        shift: usize,
-        slow: bool,
-    ) -> ArmTick {
-        if rps <= 0.0 {
-            return ArmTick::default();
+    fn side(&mut self, t: u64, side: Side, tick: &mut ArmTick) {
+        let rows = &mut tick.instances;
+        if side.rps <= 0.0 {
+            rows.clear();
+            return;
         }
-        let rows = (0..count).map(|index| {
-            let requests = self.random.poisson(rps / count as f64);
-            let bad = self.bad(arm, index, t, requests, level);
-            let latency = self.latency(requests, shift, slow);
-            InstanceTick {
-                instance: format!("{}{index}", ["c", "b"][arm]),
-                requests,
-                samples: vec![Sample::Count(bad)],
-                latency,
+        rows.truncate(side.count);
+        for index in rows.len()..side.count {
+            rows.push(InstanceTick {
+                instance: format!("{}{index}", ["c", "b"][side.arm]),
+                samples: vec![Sample::Missing],
+                ..InstanceTick::default()
+            });
+        }
+        for (index, row) in rows.iter_mut().enumerate() {
+            row.requests = self.random.poisson(side.rps / side.count as f64);
+            row.samples[0] = Sample::Count(self.bad(side.arm, index, t, row.requests, side.level));
+            row.latency.clear();
+            if let Some(shift) = side.shift {
+                self.latency(row.requests, shift, side.slow, &mut row.latency);
             }
-        });
-        ArmTick {
-            instances: rows.collect(),
         }
     }
 
@@ -272,20 +284,15 @@ impl Traffic {
                 } else {
                     0
                 };
-                instance.pending.push((at, 1));
+                instance.pending.push(at);
             }
         }
-        let due: u64 = instance
-            .pending
-            .iter()
-            .filter(|(at, _)| *at <= t)
-            .map(|(_, n)| n)
-            .sum();
-        instance.pending.retain(|(at, _)| *at > t);
-        due.min(requests)
+        let before = instance.pending.len();
+        instance.pending.retain(|at| *at > t);
+        ((before - instance.pending.len()) as u64).min(requests)
     }
 
-    fn latency(&mut self, requests: u64, shift: usize, slow: bool) -> Vec<(u32, u64)> {
+    fn latency(&mut self, requests: u64, shift: usize, slow: bool, row: &mut Vec<(u32, u64)>) {
         let latencies = if slow {
             &self.canary_latency
         } else {
@@ -293,14 +300,28 @@ impl Traffic {
         };
         let table = &latencies.0[shift];
         let mut counts = [0_u64; 43];
-        for _ in 0..requests {
-            counts[table[(self.random.bits() >> 50) as usize] as usize] += 1;
+        let mut bits = 0;
+        for request in 0..requests {
+            // Four draws of 14 bits from each random number.
+            bits = match request % 4 {
+                0 => self.random.bits(),
+                _ => bits >> 14,
+            };
+            counts[table[bits as usize % CELLS] as usize] += 1;
         }
-        counts
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-            .map(|(bucket, count)| (bucket as u32, *count))
-            .collect()
+        let seen = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        row.extend(seen.map(|(bucket, count)| (bucket as u32, *count)));
     }
+}
+
+/// One arm's second.
+#[derive(Clone, Copy)]
+struct Side {
+    arm: usize,
+    rps: f64,
+    count: usize,
+    level: f64,
+    /// None: no latencies are drawn.
+    shift: Option<usize>,
+    slow: bool,
 }
