@@ -1,7 +1,5 @@
 //! How far evidence must be discounted so that a service's own past would not have been blamed.
 
-use std::collections::BTreeMap;
-
 use crate::{
     dispersion::BLOCKS,
     mixture::{MAX_ALTERNATIVES, SPELL_SECONDS, Tempering, within_spell},
@@ -28,11 +26,15 @@ const CLEAN_ETA: f64 = 0.85;
 /// Capped log-evidence within a minute that only a fault of some ten seconds or more gives.
 const LASTING: f64 = 30.0;
 const ETA_MIN: f64 = 0.02;
+/// At most this part of a proof's exponent is taken off for its error.
+const MOST_ERROR: f64 = 0.5;
 /// A pseudo-block this much larger than the largest one seen stands for what a short history has
 /// not shown yet.
 const PSEUDO: f64 = 1.25;
-/// Sums are kept in bins this wide with their first two moments: exact to third order.
+/// Sums are kept in bins with their first two moments: exact to third order. Bins are this wide ...
 const BIN: f64 = 0.05;
+/// ... up to here, and a twentieth of the sum beyond, where only small exponents matter.
+const FINE: f64 = 5.0;
 /// Sums are clamped here; far beyond every threshold.
 const EXTREME: f64 = 600.0;
 
@@ -43,10 +45,27 @@ struct Bin {
     squares: f64,
 }
 
+/// The number of the bin that holds `sum`: 0 begins at 0.
+fn number_of(sum: f64) -> i32 {
+    let size = sum.abs();
+    let bins = if size < FINE {
+        size / BIN
+    } else {
+        FINE / BIN + (size / FINE).ln() / BIN
+    };
+    if sum < 0.0 {
+        -1 - bins as i32
+    } else {
+        bins as i32
+    }
+}
+
 /// The distribution of block sums of one alternative's log-evidence, for one length and cap.
 #[derive(Debug, Clone, Default)]
 struct Sums {
-    bins: BTreeMap<i32, Bin>,
+    /// Bins without a gap from the number `lowest` on.
+    bins: Vec<Bin>,
+    lowest: i32,
     count: f64,
     largest: f64,
 }
@@ -54,7 +73,7 @@ struct Sums {
 impl Sums {
     fn add(&mut self, sum: f64) {
         let sum = sum.clamp(-EXTREME, EXTREME);
-        let bin = self.bins.entry((sum / BIN).floor() as i32).or_default();
+        let bin = self.bin(number_of(sum));
         bin.count += 1.0;
         bin.sum += sum;
         bin.squares += sum * sum;
@@ -62,11 +81,32 @@ impl Sums {
         self.largest = self.largest.max(sum);
     }
 
+    fn bin(&mut self, number: i32) -> &mut Bin {
+        if self.bins.is_empty() {
+            self.lowest = number;
+        }
+        if number < self.lowest {
+            let missing = (self.lowest - number) as usize;
+            self.bins.splice(..0, vec![Bin::default(); missing]);
+            self.lowest = number;
+        }
+        let index = (number - self.lowest) as usize;
+        if self.bins.len() <= index {
+            self.bins.resize(index + 1, Bin::default());
+        }
+        &mut self.bins[index]
+    }
+
+    fn sum(&self) -> f64 {
+        self.bins.iter().map(|bin| bin.sum).sum()
+    }
+
     /// Mean of exp(eta * sum), with `pseudo` added as one more block.
     fn mean(&self, eta: f64, pseudo: Option<f64>) -> f64 {
         let total: f64 = self
             .bins
-            .values()
+            .iter()
+            .filter(|bin| bin.count > 0.0)
             .map(|bin| {
                 let mean = bin.sum / bin.count;
                 let variance = (bin.squares / bin.count - mean * mean).max(0.0);
@@ -199,6 +239,24 @@ impl BlockSums {
         } else {
             Caution::Ticks
         }
+    }
+
+    /// The exponent for a step's proof, for sums of one alternative of which the part `apart` does not
+    /// overlap: near 1 it is taken for 1, below it is lowered by half its standard error, which is about
+    /// `sqrt(2 / T)` for `T` nats of discounted evidence. `few` bounds it where little was seen.
+    pub fn proof_eta(&self, apart: f64, few: f64) -> f64 {
+        let of = |sums: &[Sums; 3]| {
+            let sums = &sums[Caution::None as usize];
+            let eta = sums.eta(false);
+            if eta >= CLEAN_ETA {
+                return 1.0;
+            }
+            let nats = (-eta * sums.sum() * apart).max(1.0);
+            eta * (1.0 - (0.5 * (2.0 / nats).sqrt()).min(MOST_ERROR))
+        };
+        let eta = self.closed.iter().map(of).fold(1.0, f64::min);
+        let eta = eta.min(few.max(ETA_MIN));
+        if eta >= CLEAN_ETA { 1.0 } else { eta }
     }
 
     /// The discount under the caution that the whole SLI needs.

@@ -14,7 +14,7 @@ use crate::{
     blocks::BlockSums,
     config::{SliConfig, SliKind},
     dispersion::Dispersion,
-    judge::add,
+    judge::{add, step_margin},
     latency::{Buckets, LatencyDiscounts, LatencyTest, TAILS, above},
     member::{Discount, RatioMember},
     mixture::EFFECTS,
@@ -47,6 +47,10 @@ pub struct SliCalibration {
     pub level: Option<f64>,
     /// Stable's latency distribution over the history, counts by bucket.
     pub shape: Vec<f64>,
+    /// How clumped its bad requests came; where the history is too short for `steps`, a release
+    /// begins with this.
+    #[serde(default)]
+    pub dispersion: Dispersion,
     /// How evidence is discounted at each canary weight. Empty: not calibrated.
     pub steps: Vec<StepDiscounts>,
 }
@@ -68,14 +72,10 @@ impl Calibration {
     }
 }
 
-impl SliCalibration {
-    /// The discounts of the calibrated weight that is closest to `weight`, on a log scale.
-    pub fn at(&self, weight: f64) -> Option<&StepDiscounts> {
-        let distance = |step: &&StepDiscounts| (step.weight / weight).ln().abs();
-        self.steps
-            .iter()
-            .min_by(|a, b| distance(a).total_cmp(&distance(b)))
-    }
+/// The calibrated weight that is closest to `weight`, on a log scale.
+pub(crate) fn nearest(steps: &[StepDiscounts], weight: f64) -> Option<usize> {
+    let distance = |step: &StepDiscounts| (step.weight / weight).ln().abs();
+    (0..steps.len()).min_by(|a, b| distance(&steps[*a]).total_cmp(&distance(&steps[*b])))
 }
 
 /// Takes a service's history, tick by tick, and gives its [`Calibration`].
@@ -95,19 +95,17 @@ pub struct Calibrator {
 struct History {
     total: Rate,
     shape: Vec<f64>,
-    /// By ratio member; the histogram has none.
-    dispersions: Vec<Dispersion>,
+    dispersion: Dispersion,
 }
 
 /// Stable's instances divided for one weight.
 #[derive(Debug, Clone)]
 struct Split {
     weight: f64,
-    /// Instances per subset.
-    size: usize,
-    subsets: usize,
-    /// Instances that take part.
-    instances: usize,
+    /// The subsets that play the canary.
+    ring: Ring,
+    /// Those that play a canary on the edge of its pass margin, which has more bad requests.
+    edge: Ring,
     slis: Vec<SplitSli>,
 }
 
@@ -115,6 +113,8 @@ struct Split {
 struct SplitSli {
     players: Vec<Player>,
     members: Vec<BlockSums>,
+    /// By ratio member: the histogram proves nothing.
+    proofs: Vec<BlockSums>,
 }
 
 /// The test of one subset that plays the canary.
@@ -149,7 +149,7 @@ impl Calibrator {
                     0
                 }
             ],
-            dispersions: vec![Dispersion::default(); 6],
+            dispersion: Dispersion::default(),
         });
         Ok(Self {
             slis: slis.collect(),
@@ -188,25 +188,23 @@ impl Calibrator {
     }
 
     /// Divides the instances that report at the start; later ones only play stable.
-    /// Divides the instances that report at the start; later ones only play stable.
     fn divide(&mut self, instances: usize) {
+        if instances < 2 {
+            return;
+        }
         for weight in &self.weights {
-            let wanted = (weight * instances as f64).round() as usize;
-            let size = wanted.clamp(1, (instances / 2).max(1));
-            if instances < 2 {
-                continue;
-            }
-            let subsets = instances.min(MAX_SUBSETS);
+            let higher = self.weights.iter().filter(|other| *other > weight);
+            let next = higher.copied().fold(1.0, f64::min);
+            let ring = Ring::new(instances, *weight, instances / 2);
             let slis = self
                 .config
                 .slis
                 .iter()
-                .map(|sli| SplitSli::new(sli, &self.config.latency_edges_ms, subsets));
+                .map(|sli| SplitSli::new(sli, &self.config, next, ring.subsets));
             self.splits.push(Split {
                 weight: *weight,
-                size,
-                subsets,
-                instances,
+                ring,
+                edge: Ring::new(instances, 2.0 * weight / (1.0 + weight), instances - 1),
                 slis: slis.collect(),
             });
         }
@@ -218,29 +216,26 @@ impl Calibrator {
             .iter()
             .map(|row| row.rate(index).ok().flatten().unwrap_or_default())
             .collect();
-        let mut whole = Rate::default();
-        let mut halves = [Rate::default(); 2];
-        for (rate, number) in rates.iter().zip(numbers) {
-            add(&mut whole, *rate);
-            add(&mut halves[number % 2], *rate);
-        }
+        let rows = Rows::new(&rates, numbers);
+        let whole = rows.whole;
         let history = &mut self.slis[index];
         add(&mut history.total, whole);
-        history.dispersions[0].observe(t, halves[0], (numbers.len() > 1).then_some(halves[1]));
+        history
+            .dispersion
+            .observe(t, numbers.iter().copied().zip(rates.iter().copied()));
         for split in &mut self.splits {
-            let ring = split.ring();
+            let ring = split.ring;
             let sli = &mut split.slis[index];
+            if let (Some(Player::Ratio(member)), [proof]) =
+                (sli.players.first(), &mut sli.proofs[..])
+            {
+                rows.play_edge(t, split.edge, member, proof);
+            }
             for (subset, player) in sli.players.iter_mut().enumerate() {
-                let plays = |number| ring.plays(subset, number);
                 let Player::Ratio(member) = player else {
                     continue;
                 };
-                let mut canary = Rate::default();
-                for (rate, number) in rates.iter().zip(numbers) {
-                    if plays(*number) {
-                        add(&mut canary, *rate);
-                    }
-                }
+                let canary = rows.of(ring, subset);
                 let others = Rate {
                     bad: whole.bad - canary.bad,
                     requests: whole.requests - canary.requests,
@@ -257,7 +252,9 @@ impl Calibrator {
         let edges = &self.config.latency_edges_ms;
         let slots = edges.len() + 1;
         let mut whole = vec![0_u64; slots];
-        stable.sum_latency(&mut whole);
+        for row in &stable.instances {
+            row.add_latency(&mut whole, slots);
+        }
         if whole.iter().all(|count| *count == 0) {
             return;
         }
@@ -270,7 +267,7 @@ impl Calibrator {
             .iter()
             .map(|row| {
                 let mut counts = vec![0; slots];
-                row.add_latency(&mut counts);
+                row.add_latency(&mut counts, slots);
                 counts
             })
             .collect();
@@ -287,11 +284,27 @@ impl Calibrator {
             }
             sum
         };
-        let halves = [of(&|number| number % 2 == 0), of(&|number| number % 2 == 1)];
-        let totals = halves.each_ref().map(|half| half.iter().sum::<u64>());
+        let above_cut = |cut| -> Vec<Rate> {
+            let rates = rows
+                .iter()
+                .map(|counts| above(counts, cut, counts.iter().sum()));
+            rates.collect()
+        };
         for (order, split) in self.splits.iter_mut().enumerate() {
-            let ring = split.ring();
+            let ring = split.ring;
             let sli = &mut split.slis[index];
+            if let Some(Player::Latency(test)) = sli.players.first() {
+                // Where the tails are cut hardly differs between subsets, so the first one tells.
+                for ((cut, member), proof) in test.comparisons().zip(&mut sli.proofs) {
+                    Rows::new(&above_cut(cut), numbers).play_edge(t, split.edge, member, proof);
+                }
+                if order == 0 {
+                    let rates = above_cut(test.shown().0);
+                    history
+                        .dispersion
+                        .observe(t, numbers.iter().copied().zip(rates));
+                }
+            }
             for (subset, player) in sli.players.iter_mut().enumerate() {
                 let plays = |number| ring.plays(subset, number);
                 let Player::Latency(test) = player else {
@@ -303,20 +316,7 @@ impl Calibrator {
                     .zip(&canary)
                     .map(|(all, part)| all - part)
                     .collect();
-                let discounts = LatencyDiscounts::all(Discount::NONE);
-                let (cuts, threshold) = test.cuts();
-                if order == 0 && subset == 0 {
-                    // Where the tails are cut hardly differs between subsets, so the first one tells.
-                    for (dispersion, cut) in history
-                        .dispersions
-                        .iter_mut()
-                        .zip(cuts.into_iter().flatten().chain(threshold))
-                    {
-                        let [first, second] =
-                            [0, 1].map(|half| above(&halves[half], cut, totals[half]));
-                        dispersion.observe(t, first, (numbers.len() > 1).then_some(second));
-                    }
-                }
+                let discounts = LatencyDiscounts::all(&Discount::NONE);
                 if let Some(evidence) =
                     test.observe(t, &Buckets { canary, baseline }, edges, &discounts)
                 {
@@ -347,6 +347,7 @@ impl Calibrator {
                 name: sli.name.clone(),
                 level: history.total.ratio(),
                 shape: recent_shape(&history.shape, self.seconds),
+                dispersion: history.dispersion.clone(),
                 steps: if self.seconds < ENOUGH_SECONDS {
                     Vec::new()
                 } else {
@@ -375,7 +376,7 @@ fn recent_shape(counts: &[f64], seconds: u64) -> Vec<f64> {
 
 /// Which instances a subset holds: `size` neighbours on the ring of all, so that subsets overlap
 /// where the share is large and a short history still gives many of them.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Ring {
     size: usize,
     subsets: usize,
@@ -383,41 +384,95 @@ struct Ring {
 }
 
 impl Ring {
+    fn new(instances: usize, share: f64, largest: usize) -> Self {
+        let size = (share * instances as f64).round() as usize;
+        Self {
+            size: size.clamp(1, largest.max(1)),
+            subsets: instances.min(MAX_SUBSETS),
+            instances,
+        }
+    }
+
     fn plays(self, subset: usize, number: usize) -> bool {
         let start = subset * self.instances / self.subsets;
         number < self.instances && (number + self.instances - start) % self.instances < self.size
     }
+
+    /// The part of what its subsets see that does not overlap.
+    fn apart(self) -> f64 {
+        let disjoint = self.instances as f64 / self.size as f64;
+        (disjoint / self.subsets as f64).min(1.0)
+    }
 }
 
-impl Split {
-    fn ring(&self) -> Ring {
-        Ring {
-            size: self.size,
-            subsets: self.subsets,
-            instances: self.instances,
+/// One second of stable for one comparison, by instance.
+struct Rows<'a> {
+    rates: &'a [Rate],
+    numbers: &'a [usize],
+    whole: Rate,
+}
+
+impl<'a> Rows<'a> {
+    fn new(rates: &'a [Rate], numbers: &'a [usize]) -> Self {
+        let mut whole = Rate::default();
+        rates.iter().for_each(|rate| add(&mut whole, *rate));
+        Self {
+            rates,
+            numbers,
+            whole,
         }
     }
 
+    fn of(&self, ring: Ring, subset: usize) -> Rate {
+        let mut sum = Rate::default();
+        for (rate, number) in self.rates.iter().zip(self.numbers) {
+            if ring.plays(subset, *number) {
+                add(&mut sum, *rate);
+            }
+        }
+        sum
+    }
+
+    /// Lets each subset play a canary on the edge of its pass margin: one that was sent so few
+    /// requests that its bad ones are just too many. `odds` is the share of bad requests at the edge
+    /// over that of a healthy canary; given the sum of bad requests, the evidence for the step is
+    /// then `g x - ln E exp(g x)`, `g = -ln odds`, `x` the subset's own. Its cumulants are those of a
+    /// binomial draw, smaller where a good part of all requests is bad.
+    fn play_edge(&self, t: u64, edge: Ring, member: &RatioMember, sums: &mut BlockSums) {
+        let Some(odds) = member.pass_odds() else {
+            return;
+        };
+        let g = -odds.ln();
+        let (bad, requests) = (self.whole.bad as f64, self.whole.requests as f64);
+        let finite = 1.0 - member.baseline_ratio();
+        for subset in 0..edge.subsets {
+            let part = self.of(edge, subset);
+            if part.requests == 0 || part.requests == self.whole.requests {
+                continue;
+            }
+            let share = part.requests as f64 / requests;
+            let cumulant = bad * ((share * g.exp_m1()).ln_1p() - g * share);
+            let deviation = part.bad as f64 - bad * share;
+            sums.observe(subset, t, &[g * deviation - finite * cumulant]);
+        }
+    }
+}
+
+impl Split {
     fn discounts(&self, index: usize, history: &History) -> Option<StepDiscounts> {
         let sli = &self.slis[index];
-        if self.subsets < 2 || sli.members.is_empty() {
+        if self.ring.subsets < 2 || sli.members.is_empty() {
             return None;
         }
         let caution = sli.members.iter().map(BlockSums::caution).max()?;
-        let is_latency = !history.shape.is_empty();
+        // The histogram comes first and proves nothing.
+        let unproven = sli.members.len() - sli.proofs.len();
+        let few = 1.0 / history.dispersion.upper();
         let members = sli.members.iter().enumerate().map(|(member, sums)| {
-            // The histogram comes first, proves nothing for a step and has no dispersion.
-            let dispersion = if is_latency {
-                member.checked_sub(1)
-            } else {
-                Some(member)
-            };
-            let phi = dispersion
-                .and_then(|index| history.dispersions.get(index))
-                .map_or(1.0, Dispersion::phi_of_history);
+            let proof = member.checked_sub(unproven).map(|proof| &sli.proofs[proof]);
             Discount {
                 fail: sums.tempering(caution),
-                pass_eta: 1.0 / phi,
+                pass_eta: proof.map_or(1.0, |proof| proof.proof_eta(self.edge.apart(), few)),
             }
         });
         Some(StepDiscounts {
@@ -428,8 +483,9 @@ impl Split {
 }
 
 impl SplitSli {
-    fn new(sli: &SliConfig, edges: &[f64], subsets: usize) -> Self {
-        let (fail, pass) = (sli.fail_margin(), sli.pass_margin());
+    fn new(sli: &SliConfig, config: &Config, next_weight: f64, subsets: usize) -> Self {
+        let fail = sli.fail_margin();
+        let pass = step_margin(sli.pass_margin(), sli.kind, config.harm_budget, next_weight);
         let (player, alternatives) = match sli.kind {
             SliKind::Ratio { better } => (
                 Player::Ratio(Box::new(RatioMember::new(better, fail, pass, None, None))),
@@ -441,7 +497,11 @@ impl SplitSli {
                 alternatives.extend(under_ms.map(|_| EFFECTS.len()));
                 (
                     Player::Latency(Box::new(LatencyTest::new(
-                        edges, under_ms, fail, pass, None,
+                        &config.latency_edges_ms,
+                        under_ms,
+                        fail,
+                        pass,
+                        None,
                     ))),
                     alternatives,
                 )
@@ -450,12 +510,17 @@ impl SplitSli {
                 (Player::None, Vec::new())
             }
         };
+        let proofs = match sli.kind {
+            SliKind::Latency { .. } => alternatives.len() - 1,
+            _ => alternatives.len(),
+        };
         let members = alternatives
             .into_iter()
             .map(|alternatives| BlockSums::new(alternatives, subsets));
         Self {
             players: vec![player; subsets],
             members: members.collect(),
+            proofs: vec![BlockSums::new(1, subsets); proofs],
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Rate;
+
 /// The edge between "within" and "beyond": the canary's bad ratio may be at most
 /// `rho * baseline + delta`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,17 @@ pub enum Better {
     Lower,
     /// Conversions, cache hits.
     Higher,
+}
+
+impl Better {
+    /// Whether a ratio lies on the worse side of `bound`.
+    pub(crate) fn is_beyond(self, rate: Rate, bound: f64) -> bool {
+        let allowed = bound * rate.requests as f64;
+        match self {
+            Self::Lower => rate.bad as f64 > allowed,
+            Self::Higher => (rate.bad as f64) < allowed,
+        }
+    }
 }
 
 /// What an SLI measures, and so which test judges it.

@@ -1,107 +1,140 @@
 //! How much more bad requests vary than independent ones would, measured on stable alone.
 //!
-//! Stable's instances are split into two halves. Given their sum, independent bad requests fall to
-//! the halves like a hypergeometric draw; `phi` is the measured squared deviation relative to
-//! that, over blocks of 1, 10 and 60 seconds, the largest of the three. With one instance the
-//! halves alternate in time instead, which counts drift as dispersion and so errs towards caution.
+//! Given their sum, independent bad requests fall to stable's instances like a hypergeometric draw.
+//! `phi` is the measured squared deviation relative to that, over blocks of 1, 10 and 60 seconds, the
+//! largest of the three: about the size of a clump, counted by its requests. With one instance two
+//! stretches of time are compared instead, which counts drift as dispersion and so errs towards caution.
 
 use serde::{Deserialize, Serialize};
 
-use crate::Rate;
+use crate::{Rate, roster::MAX_INSTANCES};
 
 /// Block lengths in seconds over which clumps are looked for.
 pub const BLOCKS: [u64; 3] = [1, 10, 60];
-/// Pseudo-variance at the guess: a handful of bad requests does not make a dispersion ...
-const PRIOR: f64 = 5.0;
-/// ... and neither do a few blocks, whatever they hold.
-const PRIOR_BLOCKS: f64 = 10.0;
 
+/// What `phi` is taken to be before anything is known: clumps of two.
+const GUESS: f64 = 3.0;
+/// The guess weighs as much as so many bad requests in the shortest blocks, ...
+const PRIOR: f64 = 5.0;
+/// ... and as so many in longer ones; the longest begin with what the others say.
+const PRIOR_LONGER: f64 = 2.0;
+/// Where nothing is guessed, a handful of bad requests does not make a dispersion.
+const PRIOR_BLAND: f64 = 10.0;
+/// Standard errors that are added where too small a `phi` would do harm.
+const CAUTION: f64 = 1.0;
+
+/// One instance's open block; saturating, four thousand million requests.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct Cell {
+    bad: u32,
+    requests: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Block {
     number: u64,
-    halves: [Rate; 2],
+    cells: Vec<Cell>,
+    /// Squared deviations, what independent requests would give, and the square of the latter.
     squares: f64,
     variance: f64,
-    count: u64,
+    doubles: f64,
 }
 
 impl Block {
-    fn close(&mut self) {
-        let [first, second] = std::mem::take(&mut self.halves);
-        let bad = (first.bad + second.bad) as f64;
-        let requests = (first.requests + second.requests) as f64;
-        if bad == 0.0 || first.requests == 0 || second.requests == 0 || requests < 2.0 {
-            return;
+    fn add(&mut self, index: usize, rate: Rate) {
+        if self.cells.len() <= index {
+            self.cells.resize(index + 1, Cell::default());
         }
-        let share = first.requests as f64 / requests;
-        self.count += 1;
-        let deviation = first.bad as f64 - bad * share;
-        self.squares += deviation * deviation;
-        self.variance += bad * share * (1.0 - share) * (requests - bad) / (requests - 1.0);
+        let cell = &mut self.cells[index];
+        let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        cell.bad = cell.bad.saturating_add(narrow(rate.bad));
+        cell.requests = cell.requests.saturating_add(narrow(rate.requests));
+    }
+
+    fn close(&mut self) {
+        let (mut bad, mut requests) = (0.0, 0.0);
+        for cell in &self.cells {
+            bad += f64::from(cell.bad);
+            requests += f64::from(cell.requests);
+        }
+        if bad > 0.0 && requests >= 2.0 {
+            let finite = (requests - bad) / (requests - 1.0);
+            for cell in &self.cells {
+                let share = f64::from(cell.requests) / requests;
+                let deviation = f64::from(cell.bad) - bad * share;
+                let variance = bad * share * (1.0 - share) * finite;
+                self.squares += deviation * deviation;
+                self.variance += variance;
+                self.doubles += variance * variance;
+            }
+        }
+        self.cells.fill(Cell::default());
+    }
+
+    /// `phi` where it is taken to be `guess` with the weight of `prior` bad requests, and its standard
+    /// error. Clumps are what is counted: of `variance / phi` of them each adds about `phi` squared.
+    fn phi(&self, guess: f64, prior: f64) -> (f64, f64) {
+        let whole = self.variance + prior;
+        let phi = (self.squares + guess * prior) / whole;
+        let error = phi * (phi / whole + 2.0 * self.doubles / (whole * whole)).sqrt();
+        (phi, error)
     }
 }
-
-/// For a step's proof and for small effects `phi` is guessed to be this before anything is known.
-const GUESS: f64 = 3.0;
-
-/// Standard errors above 1 that are taken for chance: the largest of three noisy numbers would
-/// otherwise always slow healthy releases.
-const LIVE_NOISE: f64 = 1.5;
-const HISTORY_NOISE: f64 = 2.5;
 
 /// Running estimate of `phi`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Dispersion {
-    blocks: [Block; 3],
+    blocks: [Block; BLOCKS.len()],
 }
 
 impl Dispersion {
-    /// One tick of stable, by halves; the second half is None where stable has one instance.
-    pub fn observe(&mut self, t: u64, first: Rate, second: Option<Rate>) {
+    /// One tick of stable: its instances by number, at least one.
+    pub fn observe(&mut self, t: u64, rows: impl ExactSizeIterator<Item = (usize, Rate)>) {
+        let alone = rows.len() == 1;
+        let period = |length| if alone { 2 * length } else { length };
         for (block, length) in self.blocks.iter_mut().zip(BLOCKS) {
-            let period = if second.is_some() { length } else { 2 * length };
-            if block.number != t / period {
+            if block.number != t / period(length) {
                 block.close();
-                block.number = t / period;
+                block.number = t / period(length);
             }
-            let parts = match second {
-                Some(second) => [(0, first), (1, second)],
-                None => [((t / length % 2) as usize, first), (0, Rate::default())],
-            };
-            for (half, rate) in parts {
-                block.halves[half].bad = block.halves[half].bad.saturating_add(rate.bad);
-                block.halves[half].requests =
-                    block.halves[half].requests.saturating_add(rate.requests);
+        }
+        for (number, rate) in rows {
+            for (block, length) in self.blocks.iter_mut().zip(BLOCKS) {
+                let half = (t / length % 2) as usize;
+                let index = if alone { half } else { number };
+                block.add(index.min(MAX_INSTANCES - 1), rate);
             }
         }
     }
 
-    /// 1 for independent requests, more for clumps; never below 1. `guess` is what it is taken to be
-    /// before anything is known, `noise` how many standard errors above 1 are taken for chance.
-    fn estimate(&self, guess: f64, noise: f64) -> f64 {
+    /// The best guess, for evidence whose clumps are capped besides and for people: nothing is assumed.
+    pub fn phi(&self) -> f64 {
         let phi = |block: &Block| {
-            let count = block.count as f64;
-            let blocks = PRIOR_BLOCKS * block.variance / count.max(1.0);
-            let phi = (block.squares + guess * PRIOR + blocks) / (block.variance + PRIOR + blocks);
-            let error = (2.0 / (count + PRIOR_BLOCKS)).sqrt();
-            if phi <= 1.0 + noise * error { 1.0 } else { phi }
+            let (phi, error) = block.phi(1.0, PRIOR_BLAND);
+            if phi <= 1.0 + 1.5 * error { 1.0 } else { phi }
         };
         self.blocks.iter().map(phi).fold(1.0, f64::max)
     }
 
-    /// For evidence of large effects, whose ticks are capped besides: nothing is assumed.
-    pub fn phi(&self) -> f64 {
-        self.estimate(1.0, LIVE_NOISE)
+    /// An upper limit, for what clumps would make too easy: they are assumed until the counts say
+    /// otherwise, and an estimate from few of them is widened by its error.
+    pub fn upper(&self) -> f64 {
+        self.assume(CAUTION)
     }
 
-    /// For a step's proof, which a first quiet minute must not give away, and for evidence of small
-    /// effects, which a few clumps resemble: clumps are assumed until the counts say otherwise.
-    pub fn phi_for_proof(&self) -> f64 {
-        self.estimate(GUESS, LIVE_NOISE)
+    /// The same without the error, where caps bound besides what clumps may do.
+    pub fn likely(&self) -> f64 {
+        self.assume(0.0)
     }
 
-    /// For a calibration from a history that is long enough.
-    pub fn phi_of_history(&self) -> f64 {
-        self.estimate(1.0, HISTORY_NOISE)
+    fn assume(&self, caution: f64) -> f64 {
+        let [second, ten, minute] = &self.blocks;
+        let (short, long) = (second.phi(GUESS, PRIOR), ten.phi(GUESS, PRIOR_LONGER));
+        let longest = minute.phi(short.0.max(long.0), PRIOR_LONGER);
+        let upper = |(phi, error): (f64, f64)| phi + (phi - 1.0).clamp(0.0, 1.0) * caution * error;
+        [short, long, longest]
+            .into_iter()
+            .map(upper)
+            .fold(1.0, f64::max)
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     member::{Discount, RatioMember},
     mixture::{Evidence, Mixture, Tempering},
     shape::{self, SLOWDOWNS},
+    shapes::{Derived, Shapes},
 };
 
 /// Stable's tails whose exceedances are judged: above p50, p90, p99 and p99.9.
@@ -26,13 +27,17 @@ const THRESHOLD_SHARE: f64 = 0.12;
 /// Of the exceedances, so many must prove a step: p50, p90 and p99.
 const PROVERS: usize = 3;
 
+/// A history with more requests in a bucket is none.
+const MOST: f64 = 1e18;
+
 const REFRESH_SECONDS: u64 = 30;
 /// Ticks at which the shape is first taken, before it is refreshed every 30 s.
 const EARLY_REFRESH: [u64; 3] = [3, 8, 16];
 /// Weight of the past at each refresh.
-const KEEP: f64 = 0.8;
-/// The two arms' recent distributions forget with this half-life; they only open the gate.
-const GATE_KEEP_SECONDS: f64 = 60.0;
+const KEEP: f32 = 0.8;
+/// The two arms' recent distributions keep this much over a second, half over 60 s; they only open the gate.
+const GATE_KEEP: f32 = 0.988_514;
+const GATE_QUANTILES: [f64; 2] = [0.5, 0.99];
 const GATE_RATIO: f64 = 1.05;
 
 /// One tick's latency counts, by bucket, and requests over the declared threshold.
@@ -44,25 +49,20 @@ pub struct Buckets {
     pub baseline: Vec<u64>,
 }
 
-/// The shapes the present ticks are judged by, taken from the past.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Shapes {
-    stable: Vec<f64>,
-    log_stable: Vec<f64>,
-    slowed: Vec<Vec<f64>>,
-    log_slowed: Vec<Vec<f64>>,
-    /// First bucket of each exceedance.
-    cuts: [usize; 4],
-}
-
-/// A latency SLI's state.
+/// A latency SLI's state. Distributions are counts, forgotten over time; single precision is far finer
+/// than their noise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatencyTest {
-    shapes: Option<Shapes>,
-    learning: Vec<f64>,
+    learning: Vec<f32>,
+    /// What was learnt when the shapes were taken by which the present ticks are judged.
+    taken: Vec<f32>,
+    #[serde(skip)]
+    shapes: Derived<Shapes>,
+    /// First bucket of each exceedance, once a shape is known.
+    cuts: Option<[usize; TAILS.len()]>,
     ticks: u64,
     refreshed: u64,
-    recent: [Vec<f64>; 2],
+    recent: [Vec<f32>; 2],
     last: Option<u64>,
     gate_open: bool,
     histogram: Mixture,
@@ -71,14 +71,14 @@ pub struct LatencyTest {
 }
 
 /// How each member's evidence is discounted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LatencyDiscounts {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LatencyDiscounts<'a> {
     /// The histogram test.
-    pub histogram: Tempering,
+    pub histogram: &'a Tempering,
     /// The exceedances of p50, p90, p99 and p99.9.
-    pub exceedances: [Discount; 4],
+    pub exceedances: [&'a Discount; 4],
     /// The declared threshold.
-    pub threshold: Discount,
+    pub threshold: &'a Discount,
 }
 
 /// One tick's log-evidence by member and alternative.
@@ -92,14 +92,26 @@ pub struct LatencyEvidence {
     pub threshold: Option<Evidence>,
 }
 
-impl LatencyDiscounts {
+impl<'a> LatencyDiscounts<'a> {
     /// The same for every member.
-    pub fn all(discount: Discount) -> Self {
+    pub fn all(discount: &'a Discount) -> Self {
         Self {
-            histogram: discount.fail,
+            histogram: &discount.fail,
             exceedances: [discount; 4],
             threshold: discount,
         }
+    }
+
+    /// By member, in the order of [`crate::calibration::StepDiscounts`]; None where there are too few.
+    pub fn by_member(known: &'a [Discount]) -> Option<Self> {
+        let [histogram, p50, p90, p99, p999, rest @ ..] = known else {
+            return known.first().map(Self::all);
+        };
+        Some(Self {
+            histogram: &histogram.fail,
+            exceedances: [p50, p90, p99, p999],
+            threshold: rest.first().unwrap_or(p99),
+        })
     }
 }
 
@@ -115,8 +127,10 @@ impl LatencyTest {
         let buckets = edges.len() + 1;
         let member = |guess| RatioMember::new(Better::Lower, fail, pass, None, Some(guess));
         let mut test = Self {
-            shapes: None,
+            shapes: Derived::default(),
             learning: vec![0.0; buckets],
+            taken: vec![0.0; buckets],
+            cuts: None,
             ticks: 0,
             refreshed: 0,
             recent: [vec![0.0; buckets], vec![0.0; buckets]],
@@ -132,9 +146,14 @@ impl LatencyTest {
                 )
             }),
         };
-        if let Some(history) = history.filter(|history| history.len() == buckets) {
-            test.learning.copy_from_slice(history);
-            test.refresh(edges, 0);
+        let is_sound = |history: &&[f64]| {
+            history.len() == buckets && history.iter().all(|count| (0.0..=MOST).contains(count))
+        };
+        if let Some(history) = history.filter(is_sound) {
+            for (slot, count) in test.learning.iter_mut().zip(history) {
+                *slot = *count as f32;
+            }
+            test.refresh(0);
         }
         test
     }
@@ -157,40 +176,43 @@ impl LatencyTest {
         t: u64,
         tick: &Buckets,
         edges: &[f64],
-        discounts: &LatencyDiscounts,
+        discounts: &LatencyDiscounts<'_>,
     ) -> Option<LatencyEvidence> {
         let (n_c, n_b) = (total(&tick.canary), total(&tick.baseline));
         if n_c == 0 || n_b == 0 {
             return None;
         }
+        let tails = [&tick.canary, &tick.baseline].map(|counts| shape::tails(counts));
+        let from = |cut: usize| {
+            [(&tails[0], n_c), (&tails[1], n_b)].map(|(tails, requests)| Rate {
+                bad: tails.get(cut).copied().unwrap_or(0),
+                requests,
+            })
+        };
         let threshold = self.threshold.as_mut().map(|(cut, member)| {
-            let (canary, baseline) = (
-                above(&tick.canary, *cut, n_c),
-                above(&tick.baseline, *cut, n_b),
-            );
-            member.observe(t, canary, baseline, &discounts.threshold)
+            let [canary, baseline] = from(*cut);
+            member.observe(t, canary, baseline, discounts.threshold)
         });
-        let evidence = self.shapes.as_ref().map(|shapes| {
+        let evidence = self.cuts.map(|cuts| {
             let histogram = if self.gate_open {
-                histogram_evidence(tick, shapes, n_c as f64 / (n_c as f64 + n_b as f64))
+                let shapes = self
+                    .shapes
+                    .get_or_derive(|| Shapes::new(&self.taken, edges));
+                shapes.evidence(tick, n_c as f64 / (n_c as f64 + n_b as f64))
             } else {
                 [0.0; SLOWDOWNS.len()]
             };
             self.histogram.update(
                 t,
                 &SLOWDOWNS.map(|slowdown| slowdown.mass),
-                &discounts.histogram,
+                discounts.histogram,
                 &histogram,
             );
             let mut exceedances = [[0.0; 7]; 4];
             for (index, member) in self.exceedances.iter_mut().enumerate() {
-                let cut = shapes.cuts[index];
-                let (canary, baseline) = (
-                    above(&tick.canary, cut, n_c),
-                    above(&tick.baseline, cut, n_b),
-                );
+                let [canary, baseline] = from(cuts[index]);
                 exceedances[index] =
-                    member.observe(t, canary, baseline, &discounts.exceedances[index]);
+                    member.observe(t, canary, baseline, discounts.exceedances[index]);
             }
             LatencyEvidence {
                 histogram,
@@ -204,60 +226,47 @@ impl LatencyTest {
 
     fn learn(&mut self, t: u64, tick: &Buckets, edges: &[f64]) {
         let elapsed = self.last.map_or(0, |last| t.saturating_sub(last));
-        let keep = (-(elapsed as f64) / GATE_KEEP_SECONDS).exp2();
+        let keep = match elapsed {
+            1 => GATE_KEEP,
+            _ => GATE_KEEP.powf(elapsed as f32),
+        };
         for (recent, counts) in self.recent.iter_mut().zip([&tick.canary, &tick.baseline]) {
             for (slot, count) in recent.iter_mut().zip(counts) {
-                *slot = *slot * keep + *count as f64;
+                *slot = *slot * keep + *count as f32;
             }
         }
         for (slot, count) in self.learning.iter_mut().zip(&tick.baseline) {
-            *slot += *count as f64;
+            *slot += *count as f32;
         }
         self.last = Some(t);
         self.ticks += 1;
-        let [canary, baseline] = &self.recent;
-        self.gate_open = [0.5, 0.99].iter().any(|share| {
-            let both = (
-                shape::quantile(canary, edges, *share),
-                shape::quantile(baseline, edges, *share),
-            );
-            matches!(both, (Some(canary), Some(baseline)) if canary > GATE_RATIO * baseline)
+        self.gate_open = GATE_QUANTILES.iter().any(|share| {
+            self.quantiles(edges, *share)
+                .is_some_and(|(canary, baseline)| canary > GATE_RATIO * baseline)
         });
         if EARLY_REFRESH.contains(&self.ticks)
             || t >= self.refreshed.saturating_add(REFRESH_SECONDS)
         {
-            self.refresh(edges, t);
+            self.refresh(t);
         }
     }
 
-    fn refresh(&mut self, edges: &[f64], t: u64) {
+    fn refresh(&mut self, t: u64) {
         self.refreshed = t;
-        let Some(stable) = shape::normalised(&self.learning) else {
+        let learnt: Vec<f64> = self.learning.iter().copied().map(f64::from).collect();
+        let Some(stable) = shape::normalised(&learnt) else {
             return;
         };
         let cuts = TAILS.map(|tail| shape::bucket_at_tail(&stable, tail));
         let tails = shape::tails(&stable);
         for (index, member) in self.exceedances.iter_mut().enumerate() {
-            if self
-                .shapes
-                .as_ref()
-                .is_none_or(|old| old.cuts[index] != cuts[index])
-            {
+            if self.cuts.is_none_or(|old| old[index] != cuts[index]) {
                 member.restart_level(tails[cuts[index]]);
             }
         }
-        let logs = |shape: &[f64]| shape.iter().map(|share| share.ln()).collect::<Vec<f64>>();
-        let slowed: Vec<Vec<f64>> = SLOWDOWNS
-            .iter()
-            .map(|slowdown| shape::slowed(&stable, edges, *slowdown))
-            .collect();
-        self.shapes = Some(Shapes {
-            log_stable: logs(&stable),
-            log_slowed: slowed.iter().map(|shape| logs(shape)).collect(),
-            stable,
-            slowed,
-            cuts,
-        });
+        self.cuts = Some(cuts);
+        self.taken.copy_from_slice(&self.learning);
+        self.shapes = Derived::default();
         for slot in &mut self.learning {
             *slot *= KEEP;
         }
@@ -271,6 +280,15 @@ impl LatencyTest {
     /// The comparisons above stable's p50, p90, p99 and p99.9.
     pub fn exceedances(&self) -> &[RatioMember] {
         &self.exceedances
+    }
+
+    /// Every comparison of ratios with the first bucket that it counts: the exceedances once a shape
+    /// is known, then the declared threshold.
+    pub fn comparisons(&self) -> impl Iterator<Item = (usize, &RatioMember)> {
+        let (cuts, _) = self.cuts();
+        let unknown = [usize::MAX; TAILS.len()];
+        let exceedances = cuts.unwrap_or(unknown).into_iter().zip(&self.exceedances);
+        exceedances.chain(self.threshold.as_ref().map(|(cut, member)| (*cut, member)))
     }
 
     /// The comparison above the declared threshold.
@@ -306,12 +324,11 @@ impl LatencyTest {
     /// itself and would only make healthy steps wait; it can fail a release all the same.
     fn provers<'a>(
         &'a self,
-        discounts: &'a LatencyDiscounts,
-    ) -> impl Iterator<Item = (&'a RatioMember, Discount)> {
-        let threshold = self
-            .threshold
-            .as_ref()
-            .map(|(_, member)| (member, discounts.threshold));
+        discounts: &LatencyDiscounts<'a>,
+    ) -> impl Iterator<Item = (&'a RatioMember, &'a Discount)> {
+        let declared = discounts.threshold;
+        let threshold = self.threshold.as_ref();
+        let threshold = threshold.map(|(_, member)| (member, declared));
         self.exceedances
             .iter()
             .zip(discounts.exceedances)
@@ -329,7 +346,7 @@ impl LatencyTest {
     }
 
     /// Seconds until every member's proof reaches `needed`, if the canary equals its baseline.
-    pub fn seconds_to_pass(&self, needed: f64, discounts: &LatencyDiscounts) -> Option<f64> {
+    pub fn seconds_to_pass(&self, needed: f64, discounts: &LatencyDiscounts<'_>) -> Option<f64> {
         let seconds = self
             .provers(discounts)
             .map(|(member, discount)| member.seconds_to_pass(needed, discount));
@@ -341,10 +358,7 @@ impl LatencyTest {
 
     /// The first bucket of each exceedance, and of the declared threshold.
     pub fn cuts(&self) -> (Option<[usize; 4]>, Option<usize>) {
-        (
-            self.shapes.as_ref().map(|shapes| shapes.cuts),
-            self.threshold.as_ref().map(|(cut, _)| *cut),
-        )
+        (self.cuts, self.threshold.as_ref().map(|(cut, _)| *cut))
     }
 
     /// The ratio that people are shown: the declared threshold's, else that of stable's p99.
@@ -352,9 +366,7 @@ impl LatencyTest {
         match &self.threshold {
             Some((cut, member)) => (*cut, member),
             None => (
-                self.shapes
-                    .as_ref()
-                    .map_or(usize::MAX, |shapes| shapes.cuts[2]),
+                self.cuts.map_or(usize::MAX, |cuts| cuts[2]),
                 &self.exceedances[2],
             ),
         }
@@ -370,25 +382,11 @@ impl LatencyTest {
     }
 }
 
-fn histogram_evidence(tick: &Buckets, shapes: &Shapes, weight: f64) -> [f64; SLOWDOWNS.len()] {
-    let mut sums = [0.0; SLOWDOWNS.len()];
-    for (bucket, (c, d)) in tick.canary.iter().zip(&tick.baseline).enumerate() {
-        if c + d == 0 {
-            continue;
-        }
-        let stable = (1.0 - weight) * shapes.stable[bucket];
-        let (c, d) = (*c as f64, *d as f64);
-        for (k, sum) in sums.iter_mut().enumerate() {
-            let mixed = (weight * shapes.slowed[k][bucket] + stable).ln();
-            *sum += c * (shapes.log_slowed[k][bucket] - mixed)
-                + d * (shapes.log_stable[bucket] - mixed);
-        }
-    }
-    sums
-}
-
-fn total(buckets: &[u64]) -> u64 {
-    buckets.iter().sum()
+/// All requests.
+pub(crate) fn total(buckets: &[u64]) -> u64 {
+    buckets
+        .iter()
+        .fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 /// Requests at or above bucket `cut`.

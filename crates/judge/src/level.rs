@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::Rate;
 
 const HALF_LIFE: f64 = 60.0;
+/// What is kept over one second: 2^(-1/60).
+const KEEP_SECOND: f64 = 0.988_514_020_352_896_2;
 /// A history is trusted like this many seconds of present traffic.
 const PRIOR_SECONDS: f64 = 60.0;
 /// Without a history the first guess weighs as much as these requests.
@@ -71,7 +73,10 @@ impl Level {
     /// Learns the tick at `t`; call it after the tick has been judged.
     pub fn learn(&mut self, t: u64, rate: Rate) {
         let elapsed = self.last.map_or(0, |last| t.saturating_sub(last));
-        let keep = (-(elapsed as f64) / HALF_LIFE).exp2();
+        let keep = match elapsed {
+            1 => KEEP_SECOND,
+            _ => (-(elapsed as f64) / HALF_LIFE).exp2(),
+        };
         self.bad = self.bad * keep + rate.bad as f64;
         self.requests = self.requests * keep + rate.requests as f64;
         self.seconds = self.seconds * keep + 1.0;

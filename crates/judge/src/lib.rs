@@ -90,6 +90,7 @@ pub mod recording;
 pub mod roster;
 pub mod routing;
 pub mod shape;
+mod shapes;
 mod sli;
 pub mod suggest;
 pub mod suspects;

@@ -82,15 +82,8 @@ impl RatioMember {
         if edge <= 0.0 || edge >= 1.0 {
             return [0.0; EFFECTS.len()];
         }
-        EFFECTS.map(|effect| {
-            ratio::log_e(
-                canary,
-                baseline,
-                alternative(self.better, edge, effect),
-                a_b,
-                self.fail_margin,
-            )
-        })
+        let a_c = EFFECTS.map(|effect| alternative(self.better, edge, effect));
+        ratio::log_es(canary, baseline, a_c, a_b, self.fail_margin)
     }
 
     /// Judges one tick with requests in both arms, then learns from it. Returns the evidence
@@ -106,9 +99,9 @@ impl RatioMember {
         self.fail.update(t, &MASSES, &discount.fail, &evidence);
         let a_b = self.level.ratio();
         if let Some(edge) = self.pass_edge(a_b) {
-            for (log, at) in self.pass.iter_mut().zip(PASS_AT) {
-                let a_c = a_b + at * (edge - a_b);
-                let log_e = ratio::log_e(canary, baseline, a_c, a_b, self.pass_margin);
+            let a_c = PASS_AT.map(|at| a_b + at * (edge - a_b));
+            let evidence = ratio::log_es(canary, baseline, a_c, a_b, self.pass_margin);
+            for (log, log_e) in self.pass.iter_mut().zip(evidence) {
                 *log = (*log + discount.pass_eta * log_e).max(PASS_FLOOR);
             }
         }
@@ -125,6 +118,14 @@ impl RatioMember {
             Better::Higher => a_b > edge,
         };
         (good_side && edge > 0.0 && edge < 1.0).then_some(edge)
+    }
+
+    /// How many times the odds of a bad request of a canary on the edge of its pass margin exceed those
+    /// of one that equals its baseline. None where there is no such edge.
+    pub fn pass_odds(&self) -> Option<f64> {
+        let a_b = self.level.ratio();
+        let odds = |p: f64| p / (1.0 - p);
+        self.pass_edge(a_b).map(|edge| odds(edge) / odds(a_b))
     }
 
     /// The ratio that is counted changed its meaning, to one that was `ratio` in the past: what was
@@ -165,7 +166,7 @@ impl RatioMember {
 
     /// Seconds until the step's proof reaches `needed`, if the canary equals its baseline, at the
     /// present traffic. None where it never would.
-    pub fn seconds_to_pass(&self, needed: f64, discount: Discount) -> Option<f64> {
+    pub fn seconds_to_pass(&self, needed: f64, discount: &Discount) -> Option<f64> {
         let left = needed - self.log_pass();
         if left <= 0.0 {
             return Some(0.0);
@@ -176,7 +177,7 @@ impl RatioMember {
 
     /// Log-evidence per second that the step gathers if the canary equals its baseline, at the
     /// present traffic.
-    fn pass_information(&self, discount: Discount) -> f64 {
+    fn pass_information(&self, discount: &Discount) -> f64 {
         let a_b = self.level.ratio();
         let (n_c, n_b) = (self.canary_level.per_second(), self.level.per_second());
         if self.pass_edge(a_b).is_none() || n_c <= 0.0 || n_b <= 0.0 {

@@ -29,6 +29,8 @@ pub struct Tempering {
     pub etas: [f64; MAX_ALTERNATIVES],
     /// The tick's log-evidence counts at most this much. None: no cap.
     pub cap: Option<f64>,
+    /// What is left of a tick's log-evidence after the exponent counts at most this much. None: no cap.
+    pub gain_cap: Option<f64>,
     /// All log-evidence of one spell of [`SPELL_SECONDS`] counts at most this much. None: no cap.
     pub spell_cap: Option<f64>,
 }
@@ -45,6 +47,7 @@ impl Tempering {
         Self {
             etas: [eta; MAX_ALTERNATIVES],
             cap,
+            gain_cap: None,
             spell_cap: None,
         }
     }
@@ -57,9 +60,10 @@ impl Tempering {
                 .map_or(log_e, |cap| within_spell(sum, log_e, cap))
     }
 
-    /// The discounted log-evidence. Neither part can raise an e-value's mean above 1.
+    /// The discounted log-evidence. No part can raise an e-value's mean above 1.
     pub fn apply(&self, k: usize, log_e: f64) -> f64 {
-        self.etas[k] * self.cap.map_or(log_e, |cap| log_e.min(cap))
+        let gain = self.etas[k] * self.cap.map_or(log_e, |cap| log_e.min(cap));
+        self.gain_cap.map_or(gain, |cap| gain.min(cap))
     }
 }
 
@@ -159,5 +163,27 @@ impl Mixture {
     /// The capital: evidence against the null, 1 is none.
     pub fn e(&self) -> f64 {
         self.stakes.iter().sum::<f64>() + self.rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_discount_raises_the_mean_of_an_e_value(
+            p in 0.001f64..0.999, high in 0.01f64..50.0, eta in 0.02f64..1.0,
+            caps in (prop::option::of(0.1f64..5.0), prop::option::of(0.1f64..5.0)),
+        ) {
+            // Two values with a mean of 1: high with chance p, else low.
+            let chance = p / (high.exp() - 1.0).max(1.0);
+            let low = ((1.0 - chance * high.exp()) / (1.0 - chance)).ln();
+            prop_assume!(low.is_finite());
+            let tempering = Tempering { gain_cap: caps.1, ..Tempering::flat(eta, caps.0) };
+            let [high, low] = [high, low].map(|log_e| tempering.apply(0, log_e).exp());
+            prop_assert!(chance * high + (1.0 - chance) * low <= 1.0 + 1e-9);
+        }
     }
 }

@@ -59,18 +59,13 @@ fn smoothed(shares: impl ExactSizeIterator<Item = f64>) -> Vec<f64> {
     shares.map(|share| (share + SMOOTHING) / whole).collect()
 }
 
-/// The share at or above each bucket.
-pub fn tails(shape: &[f64]) -> Vec<f64> {
-    let mut above = 0.0;
-    let mut tails: Vec<f64> = shape
-        .iter()
-        .rev()
-        .map(|share| {
-            above += share;
-            above
-        })
-        .collect();
-    tails.reverse();
+/// The share, or the count, at or above each bucket.
+pub fn tails<N: Copy + std::ops::AddAssign>(shape: &[N]) -> Vec<N> {
+    let mut tails = shape.to_vec();
+    for bucket in (1..tails.len()).rev() {
+        let above = tails[bucket];
+        tails[bucket - 1] += above;
+    }
     tails
 }
 
@@ -87,14 +82,18 @@ pub fn bucket_at_tail(shape: &[f64], share: f64) -> usize {
 
 /// The `quantile` of a distribution given as counts or shares, in milliseconds, interpolated
 /// log-linearly inside its bucket. None where there is nothing.
-pub fn quantile(counts: &[f64], edges: &[f64], quantile: f64) -> Option<f64> {
-    let total: f64 = counts.iter().sum();
+pub fn quantile<N>(counts: &[N], edges: &[f64], quantile: f64) -> Option<f64>
+where
+    N: Copy + Into<f64>,
+{
+    let total: f64 = counts.iter().map(|count| (*count).into()).sum();
     if total <= 0.0 || !total.is_finite() {
         return None;
     }
     let mut left = quantile * total;
     for (bucket, count) in counts.iter().enumerate() {
-        if *count > 0.0 && left <= *count {
+        let count: f64 = (*count).into();
+        if count > 0.0 && left <= count {
             let (low, high) = bounds(edges, bucket)?;
             return Some(low * (high / low).powf(left / count));
         }

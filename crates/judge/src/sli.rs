@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ArmTick, Config, Rate, Tick,
     absolute::AbsoluteGuard,
-    calibration::SliCalibration,
+    blocks::CLUMP_CAP,
+    calibration::{self, SliCalibration, StepDiscounts},
     config::{Better, Margin, SliConfig, SliKind},
     dispersion::Dispersion,
     events,
@@ -14,15 +15,16 @@ use crate::{
     judge::add,
     latency::{self, Buckets, LatencyDiscounts, LatencyTest},
     member::{Discount, RatioMember},
-    mixture::Tempering,
+    mixture::{EFFECTS, Tempering},
     suspects::Suspects,
     throughput::ThroughputTest,
-    tick::InstanceTick,
 };
 
-/// Without a calibration a tick's log-evidence counts at most this much: one clump of bad requests
-/// must not decide.
-pub const UNCALIBRATED_CAP: f64 = 2.3;
+/// Without a calibration a tick's log-evidence counts at most this much for each canary instance that
+/// has bad requests, so that one that stalls for three seconds does not decide ...
+pub const UNCALIBRATED_CAP: f64 = 1.35;
+/// ... of which not more than two are counted: a cause of some seconds may hit several.
+const MOST_WITNESSES: usize = 2;
 
 /// The first guess of an event's chance per slot: about one in three instance-hours.
 const RARE: f64 = 1e-7;
@@ -30,8 +32,28 @@ const RARE: f64 = 1e-7;
 /// Log-evidence below which nobody is suspected.
 const NO_EVIDENCE: f64 = 0.7;
 
-/// The first so many of the ratio test's effects, up to nine times the odds.
-const SMALL_EFFECTS: usize = 5;
+/// How events and completions are discounted, whose clumps no history tells of: a few of them look like a
+/// small effect for a while, never like a large one.
+const UNMEASURED: Discount = {
+    let mut fail = Tempering::flat(1.0, Some(CLUMP_CAP));
+    let mut k = 0;
+    while k < 5 {
+        fail.etas[k] = 1.0 / 3.0;
+        k += 1;
+    }
+    Discount {
+        fail,
+        pass_eta: 1.0 / 3.0,
+    }
+};
+
+/// What large clumps add to `phi` for each of the ratio test's effects: `1 + ln(effect)^2 / 9`.
+///
+/// Evidence stays an e-value if bad requests come in clumps of geometric size with dispersion `phi` and its
+/// exponent is `1 / (1 + (phi - 1) * lure)`. To second order that is `1 / phi`; a large clump resembles a
+/// large effect, so the square of its logarithm asks for more. The ninth comes from solving
+/// `E exp(eta ln e) = 1` for effects from 1.3 to 120 and `phi` from 3 to 9.
+const LURES: [f64; EFFECTS.len()] = [1.008, 1.031, 1.093, 1.251, 1.536, 2.151, 3.547];
 
 /// What every SLI needs of a tick.
 pub(crate) struct TickContext<'a> {
@@ -59,10 +81,10 @@ pub(crate) struct SliState {
     pub(crate) guard: Option<AbsoluteGuard>,
     pub(crate) external: External,
     pub(crate) dispersion: Dispersion,
-    /// By canary weight.
-    calibrated: Vec<(f64, LatencyDiscounts)>,
+    /// What a history says of the evidence, by canary weight.
+    calibrated: Vec<StepDiscounts>,
     /// The entry of `calibrated` for this step.
-    discounts: Option<LatencyDiscounts>,
+    step: Option<usize>,
     pub(crate) canary: Rate,
     pub(crate) baseline: Rate,
     pub(crate) suspects: Suspects,
@@ -75,6 +97,7 @@ impl SliState {
     pub(crate) fn new(sli: &SliConfig, config: &Config, history: Option<&SliCalibration>) -> Self {
         let (fail, pass) = (sli.fail_margin(), sli.pass_margin());
         let level = history.and_then(|history| history.level);
+        let level = level.filter(|level| (0.0..=1.0).contains(level));
         let guess = sli.objective.map(|objective| 1.0 - objective);
         let test = match sli.kind {
             SliKind::Ratio { better } => {
@@ -101,9 +124,10 @@ impl SliState {
             test,
             guard: guarded(sli).map(|objective| AbsoluteGuard::new(objective, config.burn)),
             external: External::new(level),
-            dispersion: Dispersion::default(),
-            discounts: None,
-            calibrated: history.map_or_else(Vec::new, known_discounts),
+            dispersion: history
+                .map_or_else(Dispersion::default, |history| history.dispersion.clone()),
+            calibrated: history.map_or_else(Vec::new, |history| history.steps.clone()),
+            step: None,
             canary: Rate::default(),
             baseline: Rate::default(),
             suspects: Suspects::default(),
@@ -114,12 +138,7 @@ impl SliState {
 
     pub(crate) fn start_step(&mut self, weight: f64, pass: Margin) {
         self.ticks = 0;
-        let distance = |known: f64| (known / weight).ln().abs();
-        let nearest = self
-            .calibrated
-            .iter()
-            .min_by(|(a, _), (b, _)| distance(*a).total_cmp(&distance(*b)));
-        self.discounts = nearest.map(|(_, discounts)| discounts.clone());
+        self.step = calibration::nearest(&self.calibrated, weight);
         match &mut self.test {
             Test::Ratio(member) => member.start_step(pass),
             Test::Latency(test) => test.start_step(pass),
@@ -156,7 +175,8 @@ impl SliState {
         context: &TickContext<'_>,
     ) -> u64 {
         let tick = context.tick;
-        let mut refused = 0;
+        let (mut refused, mut witnesses) = (0, 0);
+        let bound = self.bound(false);
         let mut canary = None;
         for (row, number) in tick.canary.instances.iter().zip(&context.canary_numbers) {
             if self.suspects.is_aside(tick.t, *number) {
@@ -166,6 +186,7 @@ impl SliState {
                 Ok(Some(rate)) => {
                     add(canary.get_or_insert_default(), rate);
                     self.suspects.count(*number, rate);
+                    witnesses += usize::from(better.is_beyond(rate, bound));
                 }
                 Ok(None) => {}
                 Err(()) => refused += 1,
@@ -179,13 +200,19 @@ impl SliState {
         refused += baseline.refused;
         match (canary, baseline.rate) {
             (Some(c), Some(b)) if c.requests > 0 && b.requests > 0 => {
-                let discount = self.discounts().threshold;
+                let unknown = self.uncalibrated(witnesses);
+                let discounts = discounts(&self.calibrated, self.step, &unknown);
                 let Test::Ratio(member) = &mut self.test else {
                     return refused;
                 };
-                member.observe(tick.t, c, b, &discount);
+                member.observe(tick.t, c, b, discounts.threshold);
                 self.conclude(context, better, margin, c, b);
-                self.measure_dispersion(context, |row| row.rate(index).ok().flatten());
+                let arms = tick.baseline.iter().flat_map(|arm| &arm.instances);
+                let rates: Vec<Rate> = arms
+                    .map(|row| row.rate(index).ok().flatten().unwrap_or_default())
+                    .collect();
+                let numbers = context.baseline_numbers.iter().copied();
+                self.dispersion.observe(tick.t, numbers.zip(rates));
             }
             (Some(c), None) if tick.baseline.is_none() && c.requests > 0 => {
                 self.observe_alone(tick.t, c, better);
@@ -207,22 +234,27 @@ impl SliState {
             canary: vec![0; slots],
             baseline: vec![0; slots],
         };
-        let mut refused = 0;
+        let (mut refused, mut witnesses) = (0, 0);
+        let bound = self.bound(false);
         for (row, number) in tick.canary.instances.iter().zip(&context.canary_numbers) {
             if self.suspects.is_aside(tick.t, *number) {
                 continue;
             }
-            if row.add_latency(&mut counts.canary) {
-                self.suspects.count(*number, row.slower_than(cut));
+            if let Some(rate) = row.add_latency(&mut counts.canary, cut) {
+                self.suspects.count(*number, rate);
+                witnesses += usize::from(Better::Lower.is_beyond(rate, bound));
             } else {
                 refused += 1;
             }
         }
-        if let Some(arm) = &tick.baseline {
-            refused += arm.sum_latency(&mut counts.baseline);
+        let stable = tick.baseline.iter().flat_map(|arm| &arm.instances);
+        let mut slow = Vec::with_capacity(context.baseline_numbers.len());
+        for (row, number) in stable.zip(&context.baseline_numbers) {
+            let rate = row.add_latency(&mut counts.baseline, cut);
+            refused += u64::from(rate.is_none());
+            slow.push((*number, rate.unwrap_or_default()));
         }
-        let [n_c, n_b] =
-            [&counts.canary, &counts.baseline].map(|counts| counts.iter().sum::<u64>());
+        let [n_c, n_b] = [&counts.canary, &counts.baseline].map(|counts| latency::total(counts));
         if n_c == 0 || (n_b == 0 && tick.baseline.is_some()) {
             return refused;
         }
@@ -236,14 +268,15 @@ impl SliState {
             }
             return refused;
         }
-        let discounts = self.discounts();
+        let unknown = self.uncalibrated(witnesses);
+        let discounts = discounts(&self.calibrated, self.step, &unknown);
         if let Test::Latency(test) = &mut self.test {
             test.observe(tick.t, &counts, context.edges, &discounts);
         }
         let c = latency::above(&counts.canary, cut, n_c);
         let b = latency::above(&counts.baseline, cut, n_b);
         self.conclude(context, Better::Lower, margin, c, b);
-        self.measure_dispersion(context, |row| Some(row.slower_than(cut)));
+        self.dispersion.observe(tick.t, slow.into_iter());
         refused
     }
 
@@ -298,7 +331,7 @@ impl SliState {
         };
         let (canary, baseline) = (of(&context.tick.canary), of(baseline));
         if let (Some(c), Some(b)) = (canary, baseline) {
-            let discount = self.discounts().threshold;
+            let discount = UNMEASURED;
             if let Test::Ratio(member) = &mut self.test {
                 member.observe(context.tick.t, c, b, &discount);
             }
@@ -346,11 +379,10 @@ impl SliState {
         } else {
             tick.weight
         };
-        let tempering = self.discounts().threshold.fail;
         if let (Some(c), Some(b), Some(share), Test::Throughput(test)) =
             (of(&tick.canary), of(baseline), share, &mut self.test)
         {
-            test.observe(tick.t, c, b, share, &tempering);
+            test.observe(tick.t, c, b, share, &UNMEASURED.fail);
             let all = c.saturating_add(b);
             self.count(
                 tick.t,
@@ -381,48 +413,29 @@ impl SliState {
             rate.requests - rate.bad
         };
         if let Some(guard) = &mut self.guard {
-            guard.observe(t, Rate { bad, ..rate }, UNCALIBRATED_CAP);
+            guard.observe(t, Rate { bad, ..rate }, CLUMP_CAP);
         }
         add(&mut self.canary, rate);
         self.last_data = Some(t);
         self.ticks += 1;
     }
 
-    fn measure_dispersion(
-        &mut self,
-        context: &TickContext<'_>,
-        rate: impl Fn(&InstanceTick) -> Option<Rate>,
-    ) {
-        let Some(arm) = &context.tick.baseline else {
-            return;
+    /// How evidence is discounted without a calibration, in a tick in which `witnesses` of the canary's
+    /// instances had too many bad requests.
+    fn uncalibrated(&self, witnesses: usize) -> Discount {
+        let phi = self.dispersion.likely();
+        let counted = witnesses.clamp(1, MOST_WITNESSES) as f64;
+        let mut fail = Tempering {
+            gain_cap: Some(UNCALIBRATED_CAP * counted),
+            // The histogram test has more alternatives, all of them of a moderate size.
+            ..Tempering::flat(1.0 / phi, None)
         };
-        let mut halves = [Rate::default(); 2];
-        for (row, number) in arm.instances.iter().zip(&context.baseline_numbers) {
-            if let Some(rate) = rate(row) {
-                add(&mut halves[number % 2], rate);
-            }
+        for (eta, lure) in fail.etas.iter_mut().zip(LURES) {
+            *eta = 1.0 / (1.0 + (phi - 1.0) * lure);
         }
-        let second = (arm.instances.len() > 1).then_some(halves[1]);
-        self.dispersion.observe(context.tick.t, halves[0], second);
-    }
-
-    /// How this SLI's evidence is discounted now.
-    pub(crate) fn discounts(&self) -> LatencyDiscounts {
-        if let Some(calibrated) = &self.discounts {
-            return calibrated.clone();
-        }
-        let (phi, cautious) = (self.dispersion.phi(), self.dispersion.phi_for_proof());
-        let histogram = Tempering::flat(1.0 / phi, Some(UNCALIBRATED_CAP));
-        let mut fail = histogram;
-        // A few clumps look like a small effect for a while, never like a large one.
-        fail.etas[..SMALL_EFFECTS].fill(1.0 / cautious);
-        let discount = Discount {
+        Discount {
             fail,
-            pass_eta: 1.0 / cautious,
-        };
-        LatencyDiscounts {
-            histogram,
-            ..LatencyDiscounts::all(discount)
+            pass_eta: 1.0 / self.dispersion.upper(),
         }
     }
 
@@ -461,7 +474,8 @@ impl SliState {
             let information = guard.pass_information();
             return (information > 1e-9).then(|| left / information);
         }
-        let discounts = self.discounts();
+        let unknown = self.uncalibrated(1);
+        let discounts = discounts(&self.calibrated, self.step, &unknown);
         match &self.test {
             Test::Ratio(member) => member.seconds_to_pass(needed, discounts.threshold),
             Test::Latency(test) => test.seconds_to_pass(needed, &discounts),
@@ -489,23 +503,12 @@ fn guarded(sli: &SliConfig) -> Option<f64> {
     }
 }
 
-fn known_discounts(history: &SliCalibration) -> Vec<(f64, LatencyDiscounts)> {
-    history
-        .steps
-        .iter()
-        .filter_map(|step| Some((step.weight, discounts(&step.members)?)))
-        .collect()
-}
-
-/// Ratio SLIs have one discount; it stands in every member's place.
-fn discounts(known: &[Discount]) -> Option<LatencyDiscounts> {
-    match known {
-        [] => None,
-        [histogram, p50, p90, p99, p999, rest @ ..] => Some(LatencyDiscounts {
-            histogram: histogram.fail,
-            exceedances: [*p50, *p90, *p99, *p999],
-            threshold: rest.first().copied().unwrap_or(*p99),
-        }),
-        [one, ..] => Some(LatencyDiscounts::all(*one)),
-    }
+/// The calibrated discounts of this step, else `unknown`.
+fn discounts<'a>(
+    calibrated: &'a [StepDiscounts],
+    step: Option<usize>,
+    unknown: &'a Discount,
+) -> LatencyDiscounts<'a> {
+    step.and_then(|step| LatencyDiscounts::by_member(&calibrated.get(step)?.members))
+        .unwrap_or_else(|| LatencyDiscounts::all(unknown))
 }

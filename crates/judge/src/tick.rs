@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Rate;
+use crate::{Rate, judge::add};
 
 /// What both arms did in one second.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -112,29 +112,31 @@ impl ArmTick {
         }
         summed
     }
-
-    /// Adds the arm's latency counts to `buckets`, which has one slot more than there are edges.
-    /// Returns how many rows were refused for a bucket that does not exist or an absurd count.
-    pub(crate) fn sum_latency(&self, buckets: &mut [u64]) -> u64 {
-        self.instances
-            .iter()
-            .filter(|row| !row.add_latency(buckets))
-            .count() as u64
-    }
 }
 
 impl InstanceTick {
-    /// Adds this row's latency counts; false where it is refused.
-    pub(crate) fn add_latency(&self, buckets: &mut [u64]) -> bool {
+    /// Adds this row's latency counts; returns how many lie in bucket `cut` or above, None where the row is
+    /// refused.
+    pub(crate) fn add_latency(&self, buckets: &mut [u64], cut: usize) -> Option<Rate> {
         let is_sound = self.latency.iter().all(|(bucket, count)| {
             (*bucket as usize) < buckets.len() && *count <= MAX_REQUESTS_PER_TICK
         });
-        if is_sound {
+        is_sound.then(|| {
+            let mut rate = Rate::default();
             for (bucket, count) in &self.latency {
-                buckets[*bucket as usize] += count;
+                let slot = &mut buckets[*bucket as usize];
+                *slot = slot.saturating_add(*count);
+                let bad = if *bucket as usize >= cut { *count } else { 0 };
+                add(
+                    &mut rate,
+                    Rate {
+                        bad,
+                        requests: *count,
+                    },
+                );
             }
-        }
-        is_sound
+            rate
+        })
     }
 
     /// Events or completions of SLI number `index`.
@@ -151,18 +153,6 @@ impl InstanceTick {
             Some(Sample::Gauge(value)) => Some(sound(*value)),
             _ => None,
         }
-    }
-
-    /// Requests in bucket `cut` or above.
-    pub(crate) fn slower_than(&self, cut: usize) -> Rate {
-        let mut rate = Rate::default();
-        for (bucket, count) in &self.latency {
-            rate.requests = rate.requests.saturating_add(*count);
-            if *bucket as usize >= cut {
-                rate.bad = rate.bad.saturating_add(*count);
-            }
-        }
-        rate
     }
 }
 

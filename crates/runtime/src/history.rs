@@ -6,7 +6,7 @@
 //!
 //! Each second costs O(1) in the length of the history. A calibrator at work takes some 2 ms of a
 //! second and 20 MB, so a lane learns for an hour, then rests for five, and not more than
-//! [`LEARNING_MAX`] lanes learn at a time. What stays is the last hour's result, some 5 KB, and
+//! [`LEARNING_MAX`] lanes learn at a time. What stays is the last hour's result, some 6 KB, and
 //! 18 KB a budget. Both are notes in the store; a crash loses the minutes since the last one.
 
 use std::collections::BTreeMap;
@@ -378,16 +378,11 @@ impl History {
         let lesson = self.best();
         let calibration = lesson.as_ref().map(|lesson| lesson.for_service(service));
         let sli = |name: &str| calibration.as_ref().and_then(|known| known.sli(name));
-        let slos = self.spent.iter().map(|spent| {
-            let discount = sli(&spent.slo)
-                .and_then(|sli| sli.steps.first())
-                .and_then(|step| step.members.last());
-            SloRecord {
-                name: spent.slo.clone(),
-                objective: spent.objective,
-                budget: Arc::new(spent.budget.clone()),
-                dispersion: discount.map_or(1.0, |discount| 1.0 / discount.pass_eta.max(1e-3)),
-            }
+        let slos = self.spent.iter().map(|spent| SloRecord {
+            name: spent.slo.clone(),
+            objective: spent.objective,
+            budget: Arc::new(spent.budget.clone()),
+            dispersion: sli(&spent.slo).map_or(1.0, |sli| sli.dispersion.phi()),
         });
         // Latency has a shape in place of a level: its usual ratio is the last hour's.
         let ratios = self.spent.iter().filter_map(|spent| {

@@ -3,6 +3,8 @@
 
 mod traffic;
 
+mod absurd;
+mod clumps;
 mod golden;
 mod guarantee;
 mod kinds;

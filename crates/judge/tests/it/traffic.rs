@@ -54,9 +54,11 @@ pub fn row(instance: &str, requests: u64, bad: u64) -> InstanceTick {
     }
 }
 
-/// A tick of one canary instance and two of stable.
+/// A tick of one canary instance and two of stable, of which now one and now the other has the odd bad
+/// request: always the same one would look like an instance that is worse.
 pub fn tick(t: u64, canary: (u64, u64), baseline: (u64, u64)) -> Tick {
-    let half = (baseline.0 / 2, baseline.1 / 2);
+    let odd = baseline.1 * (t.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63);
+    let half = (baseline.0 / 2, baseline.1 / 2 + odd % 2);
     Tick {
         t,
         weight: None,
