@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The payload type of in-toto statements.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// Most signatures that an envelope may carry.
-pub const SIGNATURES_MAX: usize = 16;
+pub const SIGNATURES_MAX: usize = 8;
 
 /// Why an envelope cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

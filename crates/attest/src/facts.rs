@@ -219,7 +219,8 @@ impl Counts {
 }
 
 /// Something that a scanner found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Finding {
     /// Such as `CVE-2024-3094`.
     pub id: String,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::trust::{PublicKey, Revocation, Root, Trust, TrustedIdentity, TrustedKey};
 
 /// Most keys and identities that a keyring holds.
-pub const KEYRING_MAX: usize = 1_000;
+pub const KEYRING_MAX: usize = 100;
 
 /// The keys of an installation, as its file `keys.json` holds them. No private key is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

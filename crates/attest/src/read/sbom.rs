@@ -283,7 +283,21 @@ struct Reference {
 /// A reference to a document elsewhere: a bill where Airboss worded it.
 pub(super) fn reference(text: &str) -> Result<Facts, ReadError> {
     let read: Reference = predicate::parse(text)?;
-    Ok(read.airboss_sbom.map_or(Facts::Other, Facts::Sbom))
+    Ok(match read.airboss_sbom {
+        // As bounded as what we draw ourselves.
+        Some(sbom) => Facts::Sbom(Sbom {
+            format: shorten(&sbom.format),
+            name: sbom.name.as_deref().map(shorten),
+            licences: sbom
+                .licences
+                .iter()
+                .take(LISTED_MAX)
+                .map(|(name, count)| (shorten(name), *count))
+                .collect(),
+            ..sbom
+        }),
+        None => Facts::Other,
+    })
 }
 
 /// The predicate in which Airboss words a bill that a statement cannot hold (XML): a reference to

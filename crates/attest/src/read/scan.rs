@@ -511,10 +511,24 @@ struct Counted {
     airboss_scan: Option<Scan>,
 }
 
+/// Facts that a statement brings along are as bounded as those that we draw ourselves.
+fn bounded(mut scan: Scan) -> Scan {
+    scan.cut();
+    scan.tool = shorten(&scan.tool);
+    scan.tool_version = scan.tool_version.as_deref().map(shorten);
+    for finding in &mut scan.findings {
+        finding.id = shorten(&finding.id);
+        finding.place = finding.place.as_deref().map(shorten);
+        finding.title = finding.title.as_deref().map(shorten);
+        scan.worst = scan.worst.max(finding.severity);
+    }
+    scan
+}
+
 /// in-toto's vulns, and cosign's predicate of the same shape, whose result may be Trivy's report.
 pub(super) fn vulns(text: &str) -> Result<Facts, ReadError> {
     if let Some(scan) = predicate::parse::<Counted>(text)?.airboss_scan {
-        return Ok(Facts::Scan(scan));
+        return Ok(bounded(scan).sorted());
     }
     let read: Vulns = predicate::parse(text)?;
     let finished = read.metadata.and_then(|it| it.scan_finished_on);

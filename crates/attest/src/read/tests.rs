@@ -226,6 +226,19 @@ struct Counted {
     airboss_tests: Option<Tests>,
 }
 
+/// Facts that a statement brings along are as bounded as those that we draw ourselves.
+fn bounded(mut tests: Tests) -> Tests {
+    tests.name = tests.name.as_deref().map(shorten);
+    tests.set = tests.set.as_deref().map(shorten);
+    tests.suites.truncate(LISTED_MAX);
+    for suite in &mut tests.suites {
+        suite.name = shorten(&suite.name);
+    }
+    tests.failures.truncate(LISTED_MAX);
+    tests.failures = tests.failures.iter().map(|it| shorten(it)).collect();
+    tests
+}
+
 /// in-toto's test-result.
 pub(super) fn test_result(predicate: &str) -> Result<Facts, ReadError> {
     let read: TestResult = predicate::parse(predicate)?;
@@ -244,7 +257,7 @@ pub(super) fn test_result(predicate: &str) -> Result<Facts, ReadError> {
     if let Some(tests) = predicate::parse::<Counted>(predicate)?.airboss_tests {
         return Ok(Facts::Tests(Tests {
             failed: tests.failed.max(failed),
-            ..tests
+            ..bounded(tests)
         }));
     }
     let mut set = NameSet::default();

@@ -1,10 +1,10 @@
 //! Whatever is handed in is read or refused in words; nothing falls over.
 
-use airboss_attest::{DOCUMENT_BYTES_MAX, Form, ReadError, SIGNATURES_MAX};
+use airboss_attest::{DOCUMENT_BYTES_MAX, Form, ReadError, SIGNATURES_MAX, Statement};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::make::{document, provenance, sample, samples, signed, try_read, try_read_as};
+use crate::make::{artifact, document, provenance, sample, samples, signed, try_read, try_read_as};
 
 fn refused(bytes: &[u8]) -> String {
     match try_read(bytes) {
@@ -105,6 +105,34 @@ fn a_large_document_is_read_and_its_facts_stay_small() {
     let bom = json!({ "bomFormat": "CycloneDX", "specVersion": "1.7", "components": components });
     let read = try_read_as(bom.to_string().as_bytes(), Some(Form::CycloneDx)).unwrap();
     assert!(serde_json::to_string(&read.facts).unwrap().len() < 50_000);
+}
+
+#[test]
+fn facts_that_a_statement_brings_along_are_bounded_too() {
+    let long = "x\n".repeat(1_000);
+    let many = vec![&long; 1_000];
+    let findings = vec![json!({ "id": long, "severity": "critical" }); 1_000];
+    let licences: std::collections::BTreeMap<_, _> =
+        (0..1_000).map(|n| (format!("{n}{long}"), 1)).collect();
+    for (kind, predicate) in [
+        (
+            "https://in-toto.io/attestation/test-result/v0.1",
+            json!({ "result": "FAILED", "airboss_tests": { "failures": many, "name": long } }),
+        ),
+        (
+            "https://in-toto.io/attestation/vulns/v0.2",
+            json!({ "airboss_scan": { "tool": long, "findings": findings } }),
+        ),
+        (
+            "https://in-toto.io/attestation/reference/v0.1",
+            json!({ "airboss_sbom": { "format": long, "licences": licences } }),
+        ),
+    ] {
+        let statement = Statement::about("x", &artifact(), kind, predicate);
+        let told = serde_json::to_string(&document(statement.to_json().as_bytes()).facts).unwrap();
+        assert!(told.len() < 200_000, "{kind}: {}", told.len());
+        assert!(!told.contains("\\n"), "{kind}");
+    }
 }
 
 #[test]

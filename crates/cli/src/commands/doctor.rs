@@ -1,8 +1,12 @@
 //! `airboss doctor`.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use airboss_model::Timestamp;
+use airboss_model::time::after;
+use airboss_runtime::Clock;
 use airboss_server::api::views::{AgentView, LaneView, SystemView};
 use serde::Serialize;
 use tokio::net::TcpStream;
@@ -12,6 +16,8 @@ use super::Context;
 use crate::args::DoctorArgs;
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
+use crate::home::LOG_KEY_FILE;
+use crate::host::keys::{KeyFolder, Rest};
 use crate::render::{self, words};
 
 /// How bad a finding is.
@@ -111,6 +117,7 @@ async fn examine(context: &Context) -> Vec<Finding> {
             format!("chmod 600 {}", file.display()),
         ));
     }
+    findings.extend(keys(&places.home, Clock::system().now()));
     let client = match context.client() {
         Ok(client) => client,
         Err(error) => {
@@ -339,4 +346,44 @@ fn is_loopback(host: &str) -> bool {
             .trim_matches(['[', ']'])
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+/// How the keys of a data folder are kept; None where it has none yet.
+fn keys(home: &Path, now: Timestamp) -> Option<Finding> {
+    /// A key that ends within this time is told of.
+    const SOON: Duration = Duration::from_secs(30 * 86_400);
+    let what = "keys";
+    let folder = match KeyFolder::of(home) {
+        Ok(folder) => folder,
+        Err(error) => return Some(told(what, &format!("{error:#}"))),
+    };
+    let ring = match folder.ring() {
+        Ok(ring) if ring.own.is_empty() => return None,
+        Ok(ring) => ring,
+        Err(error) => return Some(told(what, &format!("{error:#}"))),
+    };
+    let warning = |told: String, next: &str| Finding::bad(Level::Warning, what, told, next);
+    let Some(own) = ring.current(now) else {
+        let told = "no key signs now: the last one ended or was revoked".to_owned();
+        return Some(warning(told, "airboss keys rotate"));
+    };
+    if let Some(until) = own.until.filter(|until| *until < after(now, SOON)) {
+        let told = format!("`{}` signs until {until}", own.name);
+        return Some(warning(told, "airboss keys rotate"));
+    }
+    if folder.rest(&own.secret) == Rest::Plain
+        || folder.rest_of_file(&home.join(LOG_KEY_FILE)) == Rest::Plain
+    {
+        return Some(warning(
+            "private keys in the data folder are not sealed: a copy of it can sign".to_owned(),
+            "set AIRBOSS_KEY_PASSPHRASE to env:NAME or file:PATH for the server, and start it again",
+        ));
+    }
+    Some(Finding::good(
+        what,
+        format!(
+            "`{}` signs; private keys are not open to readers of the data folder",
+            own.name
+        ),
+    ))
 }

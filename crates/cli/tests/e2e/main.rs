@@ -16,6 +16,7 @@ mod bad_starts;
 mod contract;
 mod folder;
 mod harness;
+mod keys;
 mod lifecycle;
 mod steering;
 mod strangers;

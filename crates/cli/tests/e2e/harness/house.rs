@@ -56,6 +56,8 @@ pub struct House {
     folder: TempDir,
     /// Where the service's users connect.
     pub listen: SocketAddr,
+    /// Variables that every process of it gets besides.
+    pub variables: Vec<(&'static str, &'static str)>,
     running: Vec<Child>,
 }
 
@@ -68,6 +70,7 @@ impl House {
                 .tempdir()
                 .unwrap(),
             listen: xtask::ports::free().unwrap(),
+            variables: Vec::new(),
             running: Vec::new(),
         };
         house.write_manifest(manifest);
@@ -111,7 +114,9 @@ impl House {
             .env("AIRBOSS_HOME", self.data())
             .env("AIRBOSS_USER", "ada@example.org")
             .env_remove("AIRBOSS_SERVER")
-            .env_remove("AIRBOSS_TOKEN");
+            .env_remove("AIRBOSS_TOKEN")
+            .env_remove("AIRBOSS_KEY_PASSPHRASE")
+            .envs(self.variables.iter().copied());
         command
     }
 
