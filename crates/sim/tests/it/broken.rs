@@ -190,17 +190,17 @@ fn an_agent_that_keeps_an_unwatched_version_exposed_is_seen() {
 
 #[test]
 fn a_step_that_passes_without_proof_is_seen() {
-    let passed = |change: fn(usize, &PassedBy) -> (usize, PassedBy)| {
+    let passed = |change: fn(usize) -> (usize, PassedBy)| {
         tampered(|sight| {
             event(sight, |event| match event {
                 Event::StepPassed {
                     step,
                     next,
-                    by,
                     reason,
                     at,
+                    ..
                 } => {
-                    let (step, by) = change(*step, by);
+                    let (step, by) = change(*step);
                     Some(Event::StepPassed {
                         step,
                         next: *next,
@@ -216,14 +216,9 @@ fn a_step_that_passes_without_proof_is_seen() {
     let person = || PassedBy::Person {
         name: "nobody".to_owned(),
     };
-    assert_eq!(
-        passed(|step, by| (step + 1, by.clone())),
-        Some(Promise::Gate)
-    );
-    assert_eq!(
-        passed(|step, _| (step, PassedBy::Plan)),
-        Some(Promise::Gate)
-    );
+    let unproven = passed(|step| (step + 7, PassedBy::Evidence));
+    assert_eq!(unproven, Some(Promise::Gate));
+    assert_eq!(passed(|step| (step, PassedBy::Plan)), Some(Promise::Gate));
     let by_nobody = tampered(|sight| {
         event(sight, |event| match event {
             Event::StepPassed {
