@@ -162,20 +162,40 @@ fn a_first_deployment_is_held_to_its_objective() {
     );
 }
 
+/// A drawn tick whose requests took 30 ms or, one in fifty of stable's, 300 ms; the canary is slower.
+fn with_latency(random: &mut Random, t: u64) -> Tick {
+    let mut tick = drawn(random, t, 0.1, 0.003, 0.001);
+    let mut slow = |row: &mut airboss_judge::InstanceTick, p: f64| {
+        let slow = random.binomial(row.requests, p);
+        row.latency = vec![(1, row.requests - slow), (2, slow)];
+    };
+    for row in &mut tick.canary.instances {
+        slow(row, 0.03);
+    }
+    for row in tick.baseline.iter_mut().flat_map(|arm| &mut arm.instances) {
+        slow(row, 0.02);
+    }
+    tick
+}
+
 #[test]
 fn replaying_the_same_ticks_from_a_snapshot_gives_identical_assessments() {
-    let mut judge = Judge::new(errors()).unwrap();
+    let mut judge = Judge::new(Config::errors_and_latency(vec![10.0, 100.0, 1000.0])).unwrap();
     let mut random = Random::new(5);
     for t in 0..100 {
-        judge.observe(&drawn(&mut random, t, 0.1, 0.003, 0.001));
+        judge.observe(&with_latency(&mut random, t));
     }
     let text = serde_json::to_string(&judge).unwrap();
     let mut restored: Judge = serde_json::from_str(&text).unwrap();
     assert_eq!(restored, judge);
     for t in 100..200 {
-        let tick = drawn(&mut random, t, 0.1, 0.003, 0.001);
+        let tick = with_latency(&mut random, t);
         assert_eq!(judge.observe(&tick), restored.observe(&tick));
     }
+    assert!(
+        judge.explain().slis[1].members[0].e != 1.0,
+        "the distribution was not compared"
+    );
 }
 
 #[test]
