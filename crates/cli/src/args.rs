@@ -131,6 +131,8 @@ pub enum Verb {
     Record(RecordArgs),
     /// What a service's history says of its objectives
     Slo(SloArgs),
+    /// List everything linked to a version, digest, rollout, person or environment
+    Trace(TraceArgs),
     /// Check that the record is the one that was sealed, or export a rollout's part of it
     Audit(AuditArgs),
     /// Make, list and revoke the tokens that let people, CI and agents in
@@ -362,6 +364,23 @@ pub struct ExplainArgs {
     /// With the numbers that each decision rests on
     #[arg(long)]
     pub full: bool,
+    /// Printing.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `airboss trace`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Whatever it may be is tried. Each release that it leads to is listed, newest first, with its artifact, rollouts, \
+environments and people, with what led there, and with what nothing is recorded of.")]
+pub struct TraceArgs {
+    /// A release, rollout, version, digest or its first 7 digits, person, or environment
+    #[arg(value_name = "WHAT")]
+    pub about: String,
+    /// At most so many releases, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: u32,
     /// Printing.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -14,6 +14,7 @@
 //! ```
 
 mod decide;
+mod decided;
 mod event;
 mod evolve;
 mod input;
@@ -23,6 +24,7 @@ mod timer;
 mod wanted;
 
 pub use decide::{Decision, decide};
+pub use decided::By;
 pub use event::{Cause, Event, Outcome, PassedBy};
 pub use evolve::evolve;
 pub use input::{Answer, Command, Effect, Input, Refusal, Request, Urgency};

@@ -1,15 +1,20 @@
-//! Audit bundles: everything about one rollout that a stranger needs to check it offline.
+//! Audit bundles: everything about a release or a rollout that a stranger needs to check it offline.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::hash::Hash;
 use crate::note::{KeyError, VerifyingKey};
 use crate::proof::{ProofError, verify_inclusion};
-use crate::record::{EntryTooLarge, Record};
+use crate::record::{EntryTooLarge, Record, TextHash};
 
-/// The version of the bundle's form.
-pub const BUNDLE_FORMAT: &str = "airboss-audit/1";
+/// The version of the bundle's form that is written.
+pub const BUNDLE_FORMAT: &str = "airboss-audit/2";
+
+/// The first version: one lane, no documents. It is still read.
+pub const FIRST_BUNDLE_FORMAT: &str = "airboss-audit/1";
 
 /// A record with the proof that it is in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,25 +26,102 @@ pub struct Sealed {
     pub proof: Vec<Hash>,
 }
 
-/// One rollout's record with its proofs.
-///
-/// It holds the events of the rollout's lane from the lane's first one to the rollout's last:
-/// what a decision rests on includes the state that earlier events left behind.
+/// What a lane's rollouts were decided on: the lane's events from its first one to the last one
+/// of these rollouts, because a decision rests on the state that earlier events left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneRecords {
+    /// The lane.
+    pub lane: String,
+    /// The rollouts that the bundle is about, in the order of their last events.
+    pub rollouts: Vec<String>,
+    /// The lane's events, in order.
+    pub records: Vec<Sealed>,
+}
+
+/// A document about an artifact, such as an attestation, as it was received. It is not a leaf of
+/// the log: who signed it stands behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The artifact, `sha256:` and 64 hexadecimal digits.
+    pub artifact: String,
+    /// SHA-256 of its bytes, written likewise.
+    pub id: String,
+    /// Its bytes in base64.
+    pub bytes: String,
+}
+
+impl Document {
+    /// A document with its id.
+    pub fn new(artifact: String, bytes: &[u8]) -> Self {
+        Self {
+            artifact,
+            id: format!("sha256:{}", TextHash::of_bytes(bytes)),
+            bytes: STANDARD.encode(bytes),
+        }
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Where they are not those that its id tells.
+    pub fn content(&self) -> Result<Vec<u8>, BundleError> {
+        STANDARD
+            .decode(&self.bytes)
+            .ok()
+            .filter(|bytes| self.id == format!("sha256:{}", TextHash::of_bytes(bytes)))
+            .ok_or_else(|| BundleError::Document {
+                id: self.id.clone(),
+            })
+    }
+}
+
+/// The record of a release or a rollout with its proofs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
-    /// [`BUNDLE_FORMAT`].
+    /// [`BUNDLE_FORMAT`], or [`FIRST_BUNDLE_FORMAT`] where it was read from one.
     pub format: String,
-    /// The rollout.
-    pub rollout: String,
-    /// Its lane.
-    pub lane: String,
+    /// What it is about: a release such as `checkout@1.4.0`, or a rollout such as `checkout-7`.
+    pub subject: String,
     /// The log's public key, for convenience: whoever checks should have it from elsewhere.
     pub key: String,
     /// The signed checkpoint that the proofs lead to.
     pub checkpoint: String,
-    /// The lane's events, in order.
-    pub records: Vec<Sealed>,
+    /// The events, by lane.
+    pub lanes: Vec<LaneRecords>,
+    /// What is known of the artifacts.
+    pub documents: Vec<Document>,
+}
+
+/// A bundle of the first form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct First {
+    format: String,
+    rollout: String,
+    lane: String,
+    key: String,
+    checkpoint: String,
+    records: Vec<Sealed>,
+}
+
+impl From<First> for Bundle {
+    fn from(first: First) -> Self {
+        Self {
+            format: first.format,
+            subject: first.rollout.clone(),
+            key: first.key,
+            checkpoint: first.checkpoint,
+            lanes: vec![LaneRecords {
+                lane: first.lane,
+                rollouts: vec![first.rollout],
+                records: first.records,
+            }],
+            documents: Vec::new(),
+        }
+    }
 }
 
 /// The first thing that is wrong with a bundle.
@@ -49,7 +131,9 @@ pub enum BundleError {
     #[error("this is no audit bundle: {0}")]
     Form(String),
     /// Another version.
-    #[error("the bundle has the form `{0}`; this Airboss reads `{BUNDLE_FORMAT}`")]
+    #[error(
+        "the bundle has the form `{0}`; this Airboss reads `{BUNDLE_FORMAT}` and `{FIRST_BUNDLE_FORMAT}`: check it with the Airboss that wrote it or a newer one"
+    )]
     Format(String),
     /// The same content in other bytes.
     #[error(
@@ -103,11 +187,33 @@ pub enum BundleError {
     /// An event that cannot be a leaf.
     #[error(transparent)]
     TooLarge(#[from] EntryTooLarge),
-    /// The rollout is not in it, or something else is behind it.
-    #[error("the bundle's last decision is not of {rollout}")]
+    /// A rollout is not in it, or something else is behind it.
+    #[error("the bundle's last decision in {lane} is not of {rollout}")]
     NotOfRollout {
         /// The rollout.
         rollout: String,
+        /// Its lane.
+        lane: String,
+    },
+    /// It is about nothing, or about something else than it says.
+    #[error("the bundle's rollouts are not what its subject {subject} says")]
+    Subject {
+        /// What it says to be about.
+        subject: String,
+    },
+    /// A document about something that no event names.
+    #[error("the document {id} is about {artifact}, which no event of the bundle names")]
+    OtherArtifact {
+        /// Its id.
+        id: String,
+        /// The artifact.
+        artifact: String,
+    },
+    /// A document that is not what its id tells.
+    #[error("the document {id} does not have the bytes that its id tells")]
+    Document {
+        /// Its id.
+        id: String,
     },
 }
 
@@ -117,29 +223,29 @@ impl Bundle {
     /// # Errors
     /// Where it is no bundle, or not as [`Self::to_bytes`] writes it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
-        let bundle: Self =
-            serde_json::from_slice(bytes).map_err(|error| BundleError::Form(error.to_string()))?;
-        if bundle.format != BUNDLE_FORMAT {
-            return Err(BundleError::Format(bundle.format));
+        #[derive(Deserialize)]
+        struct Form {
+            format: String,
         }
-        let written = bundle.to_bytes();
-        if written == bytes {
-            return Ok(bundle);
+        let form: Form = read(bytes)?;
+        match form.format.as_str() {
+            BUNDLE_FORMAT => {
+                let bundle: Self = read(bytes)?;
+                as_written(&bundle, bytes)?;
+                Ok(bundle)
+            }
+            FIRST_BUNDLE_FORMAT => {
+                let first: First = read(bytes)?;
+                as_written(&first, bytes)?;
+                Ok(first.into())
+            }
+            _ => Err(BundleError::Format(form.format)),
         }
-        let same = written
-            .iter()
-            .zip(bytes)
-            .take_while(|(a, b)| a == b)
-            .count();
-        Err(BundleError::NotAsWritten(same))
     }
 
     /// The bundle as a file: JSON without spaces and a line feed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing strings and integers to memory cannot fail.
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        write(self)
     }
 
     /// Checks signature, proofs and completeness, trusting `key` alone, or the bundle's own key
@@ -155,6 +261,42 @@ impl Bundle {
             });
         }
         let checkpoint = Checkpoint::open(&self.checkpoint, std::slice::from_ref(&own))?;
+        let rollouts: Vec<&String> = self.lanes.iter().flat_map(|it| &it.rollouts).collect();
+        // Which rollouts are a release's is for those to say who can read events.
+        let is_named =
+            rollouts == [&self.subject] || self.subject.contains('@') && self.names(&self.subject);
+        if rollouts.is_empty() || !is_named {
+            return Err(BundleError::Subject {
+                subject: self.subject.clone(),
+            });
+        }
+        for lane in &self.lanes {
+            lane.verify(&checkpoint)?;
+        }
+        for document in &self.documents {
+            document.content()?;
+            if !self.names(&document.artifact) {
+                return Err(BundleError::OtherArtifact {
+                    id: document.id.clone(),
+                    artifact: document.artifact.clone(),
+                });
+            }
+        }
+        Ok(checkpoint)
+    }
+}
+
+impl Bundle {
+    /// Whether a sealed event names something, as a whole JSON text.
+    fn names(&self, text: &str) -> bool {
+        let quoted = format!("\"{text}\"");
+        let mut records = self.lanes.iter().flat_map(|it| &it.records);
+        records.any(|it| it.record.body.contains(&quoted))
+    }
+}
+
+impl LaneRecords {
+    fn verify(&self, checkpoint: &Checkpoint) -> Result<(), BundleError> {
         let mut previous = 0;
         for Sealed { record, proof } in &self.records {
             let number = record.number;
@@ -188,17 +330,45 @@ impl Bundle {
             }
             previous = number;
         }
-        // One decision may end this rollout and begin the next, so its other events are here too.
-        let of_rollout = |it: &&Sealed| it.record.rollout.as_ref() == Some(&self.rollout);
-        let end = self.records.iter().rfind(of_rollout);
-        if end.map(|it| it.record.seq) == self.records.last().map(|it| it.record.seq)
-            && end.is_some()
-        {
-            Ok(checkpoint)
-        } else {
-            Err(BundleError::NotOfRollout {
-                rollout: self.rollout.clone(),
-            })
+        // One decision may end a rollout and begin the next, so its other events are here too.
+        let end = self.records.last().map(|it| it.record.seq);
+        let mut newest = None;
+        for rollout in &self.rollouts {
+            let of_rollout = |it: &&Sealed| it.record.rollout.as_ref() == Some(rollout);
+            let last = self.records.iter().rfind(of_rollout);
+            newest = newest.max(last.map(|it| it.record.seq));
+            let is_last = self.rollouts.last() == Some(rollout);
+            if last.is_none() || is_last && newest != end {
+                return Err(BundleError::NotOfRollout {
+                    rollout: rollout.clone(),
+                    lane: self.lane.clone(),
+                });
+            }
         }
+        Ok(())
     }
+}
+
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, BundleError> {
+    serde_json::from_slice(bytes).map_err(|error| BundleError::Form(error.to_string()))
+}
+
+fn write(bundle: &impl Serialize) -> Vec<u8> {
+    // Writing strings and integers to memory cannot fail.
+    let mut bytes = serde_json::to_vec(bundle).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+fn as_written(bundle: &impl Serialize, bytes: &[u8]) -> Result<(), BundleError> {
+    let written = write(bundle);
+    if written == bytes {
+        return Ok(());
+    }
+    let same = written
+        .iter()
+        .zip(bytes)
+        .take_while(|(a, b)| a == b)
+        .count();
+    Err(BundleError::NotAsWritten(same))
 }

@@ -19,7 +19,9 @@ mod record;
 mod tile;
 mod walk;
 
-pub use bundle::{BUNDLE_FORMAT, Bundle, BundleError, Sealed};
+pub use bundle::{
+    BUNDLE_FORMAT, Bundle, BundleError, Document, FIRST_BUNDLE_FORMAT, LaneRecords, Sealed,
+};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use frontier::{BadFrontier, Frontier};
 pub use hash::{HASH_BYTES, Hash, InvalidHash};

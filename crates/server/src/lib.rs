@@ -77,6 +77,7 @@ type Here = State<Arc<Site>>;
         (name = "lanes", description = "A service in an environment, as it is"),
         (name = "events", description = "What happened"),
         (name = "log", description = "What happened, sealed so that nobody can rewrite it unnoticed"),
+        (name = "trace", description = "What belongs to what"),
         (name = "system", description = "The installation")
     )
 )]
@@ -89,6 +90,7 @@ fn api() -> OpenApiRouter<Arc<Site>> {
         .merge(routes::lanes::router())
         .merge(routes::events::router())
         .merge(routes::log::router())
+        .merge(routes::trace::router())
         .merge(routes::system::router())
         .merge(routes::tokens::router())
 }

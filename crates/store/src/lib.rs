@@ -96,6 +96,9 @@ pub enum StoreError {
     },
 }
 
+/// How many of the newest events are searched for a text.
+pub const NAMED_AMONG: u64 = 100_000;
+
 /// The result of a store operation.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -125,6 +128,10 @@ pub trait Store: Send + Sync + 'static {
     async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseRow>>;
     /// Releases of a service, newest first.
     async fn releases(&self, service: &ServiceName, limit: u32) -> Result<Vec<ReleaseRow>>;
+
+    /// Releases of any service that a filter finds, newest first. At most `limit`; 0 means 50, more
+    /// than 500 means 500.
+    async fn find_releases(&self, filter: &ReleaseFilter, limit: u32) -> Result<Vec<ReleaseRow>>;
 
     /// The next rollout id of a service. An id is never given twice; gaps may appear.
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId>;
@@ -234,6 +241,9 @@ pub trait Store: Send + Sync + 'static {
     async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<RolloutRow>>;
     /// Events in the global order, behind number `after`, of one lane or rollout where named.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>>;
+    /// Events whose body holds a text, newest first, among the newest [`NAMED_AMONG`] events. At
+    /// most `limit`; 0 means 50, more than 500 means 500.
+    async fn events_naming(&self, text: &str, limit: u32) -> Result<Vec<EventRow>>;
     /// The number of the newest event, 0 where there is none.
     async fn last_event(&self) -> Result<u64>;
 

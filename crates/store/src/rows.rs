@@ -276,12 +276,27 @@ pub struct RolloutFilter {
     pub service: Option<ServiceName>,
     /// Of one environment.
     pub environment: Option<EnvironmentName>,
+    /// Of one release.
+    pub release: Option<ReleaseId>,
+    /// Asked for by one person.
+    pub by: Option<String>,
     /// Only those that have not ended, or only those that have.
     pub ended: Option<bool>,
     /// Only those created before this one (for the next page).
     pub before: Option<RolloutId>,
     /// At most so many; 0 means 50, more than 500 means 500.
     pub limit: u32,
+}
+
+/// Which releases to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleaseFilter {
+    /// Of any service, with this version.
+    Version(String),
+    /// With a digest that begins so: `sha256:` and hexadecimal digits in lower case.
+    Digest(String),
+    /// Made by a person.
+    By(String),
 }
 
 /// Which events to list.

@@ -34,7 +34,7 @@ struct Section {
     measure: fn(&Ground<'_>) -> anyhow::Result<String>,
 }
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     Section {
         name: "rollback",
         title: "From a fault to 0 %: a service that Airboss knows",
@@ -74,6 +74,11 @@ const SECTIONS: [Section; 8] = [
         name: "scale",
         title: "Many rollouts in progress",
         measure: scale::measure,
+    },
+    Section {
+        name: "log",
+        title: "The log",
+        measure: store::measure_log,
     },
 ];
 

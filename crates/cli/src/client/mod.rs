@@ -13,6 +13,7 @@ use airboss_server::api::requests::{
     ActionRequest, EventQuery, LogQuery, RollbackRequest, RolloutQuery, ShipRequest,
 };
 use airboss_server::api::tokens::{MadeToken, NewToken, TokenList, TokenView};
+use airboss_server::api::trace::{Trace, TraceQuery};
 use airboss_server::api::views::{
     Accepted, ArtifactView, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView,
     SloList, SystemView,
@@ -273,6 +274,14 @@ impl Client {
     pub async fn revoke_token(&self, id: &str) -> Result<TokenView, ClientError> {
         let path = format!("/api/v1/tokens/{}/revoke", segment(id));
         self.json(self.post(&path)).await
+    }
+
+    /// Everything linked to something.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where nothing is recorded of it.
+    pub async fn trace(&self, query: &TraceQuery) -> Result<Trace, ClientError> {
+        self.json(self.get("/api/v1/trace").query(query)).await
     }
 
     /// Does something to a rollout.

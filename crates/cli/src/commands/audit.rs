@@ -3,9 +3,12 @@
 mod export;
 mod log;
 mod offline;
+mod page;
 mod replay;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use airboss_ledger::VerifyingKey;
 use anyhow::Context as _;
@@ -15,7 +18,7 @@ use crate::exit::{Exit, UsageError};
 
 pub use replay::{ReplayError, Replayed, replay};
 
-/// Checks the sealed record, or exports the part of one rollout.
+/// Checks the sealed record, or exports the part of a release or a rollout.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AuditArgs {
     /// What to do.
@@ -28,7 +31,7 @@ pub struct AuditArgs {
 pub enum AuditVerb {
     /// Check a server's whole log, or a bundle without any server
     Verify(VerifyArgs),
-    /// Write everything about a rollout that a stranger needs to check it
+    /// Write everything about a release or a rollout that a stranger needs to check it
     Export(ExportArgs),
 }
 
@@ -36,7 +39,8 @@ pub enum AuditVerb {
 ///
 /// Without BUNDLE every event of the server is hashed anew and the tree compared with the signed
 /// checkpoint. With BUNDLE signature and proofs are checked, then every decision is made again on
-/// its recorded input and compared word for word; no server is asked.
+/// its recorded input and compared word for word; no server is asked. Where the bundle's page lies
+/// beside it, that is compared too.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Exit code 3: something is not what was sealed; the first such event is named."
@@ -48,6 +52,9 @@ pub struct VerifyArgs {
     /// The log's public key, or a file with it, that you have from elsewhere [default: log.vkey in the data folder, else the key that is offered]
     #[arg(long, value_name = "KEY|FILE")]
     pub key: Option<String>,
+    /// Make the bundle's page anew and write it here; a file that exists is left alone
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub page: Option<PathBuf>,
     /// A checkpoint kept from an earlier check: the log must have grown from it
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     pub earlier: Option<PathBuf>,
@@ -57,14 +64,17 @@ pub struct VerifyArgs {
 }
 
 /// `airboss audit export`.
+///
+/// Two files are written: the bundle, which `airboss audit verify` checks, and a page made from it,
+/// for people to read, which needs neither network nor scripts.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExportArgs {
-    /// The rollout, such as checkout-7
-    #[arg(value_name = "ROLLOUT")]
-    pub rollout: String,
-    /// Where to write the bundle; a file that exists is left alone
+    /// A release such as checkout@1.4.0, with all its rollouts everywhere, or a rollout such as checkout-7
+    #[arg(value_name = "RELEASE|ROLLOUT")]
+    pub subject: String,
+    /// Where to write the bundle; the page lies beside it and ends in .html. Files that exist are left alone [default: SUBJECT.audit.json]
     #[arg(short = 'o', long = "file", value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
     /// The log's public key, or a file with it [default: log.vkey in the data folder, else the key that the server offers]
     #[arg(long, value_name = "KEY|FILE")]
     pub key: Option<String>,
@@ -78,7 +88,7 @@ pub struct ExportArgs {
 pub async fn run(args: AuditArgs, context: &mut Context) -> anyhow::Result<Exit> {
     match args.verb {
         AuditVerb::Verify(args) => match &args.bundle {
-            Some(bundle) => offline::verify(bundle, args.key.as_deref(), context),
+            Some(bundle) => offline::verify(bundle, &args, context),
             None => log::verify(&args, context).await,
         },
         AuditVerb::Export(args) => export::run(&args, context).await,
@@ -106,4 +116,16 @@ fn tampered(context: &mut Context, what: &str) -> anyhow::Result<Exit> {
     let what = crate::render::harmless(what);
     context.console.text(&format!("✗ {what}"))?;
     Ok(Exit::RolledBack)
+}
+
+/// Writes a file that is new.
+fn create(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let shown = path.display();
+    let mut file = File::create_new(path).with_context(|| {
+        UsageError(format!(
+            "cannot make {shown}; a file that exists is left alone"
+        ))
+    })?;
+    file.write_all(bytes)
+        .with_context(|| format!("cannot write {shown}"))
 }

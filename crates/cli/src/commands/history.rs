@@ -17,6 +17,7 @@ pub async fn run(args: HistoryArgs, context: &mut Context) -> anyhow::Result<Exi
         .rollouts(&RolloutQuery {
             service: args.service.clone(),
             environment: args.environment.clone(),
+            release: None,
             ended: None,
             before: args.before,
             limit: Some(args.limit),

@@ -31,6 +31,7 @@ pub mod slo;
 pub mod status;
 mod subject;
 pub mod token;
+pub mod trace;
 pub mod watch;
 
 pub use context::Context;

@@ -5,6 +5,7 @@ mod layout;
 mod promises;
 mod rehearsal;
 mod table;
+mod trace;
 mod tree;
 pub mod words;
 
@@ -13,4 +14,5 @@ pub use layout::{Chunk, Line, Paper, Style, harmless, paint, visible_width};
 pub use promises::slos;
 pub use rehearsal::rehearsal;
 pub use table::{history, lanes, tokens};
+pub use trace::trace;
 pub use tree::{Footnote, footnotes, tree};

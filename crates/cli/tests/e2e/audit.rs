@@ -32,6 +32,19 @@ async fn a_rollout_is_exported_and_checked_without_the_server() {
         .run(&["audit", "export", "checkout-2", "-o", bundle])
         .await
         .ended(0);
+    let release = house.path().join("checkout-1.1.0.audit.json");
+    let release = release.to_str().unwrap();
+    house
+        .run(&["audit", "export", "checkout@1.1.0", "-o", release])
+        .await
+        .ended(0);
+    for about in ["1.1.0", "checkout@1.1.0", "checkout-2"] {
+        house.run(&["trace", about]).await.ended(0).says(&[
+            "checkout@1.1.0",
+            "checkout-2",
+            "production",
+        ]);
+    }
     house.stop();
 
     let key = house.data().join("log.vkey");
@@ -40,7 +53,12 @@ async fn a_rollout_is_exported_and_checked_without_the_server() {
         .run(&["audit", "verify", bundle, "--key", key])
         .await
         .ended(0)
-        .says(&["none is missing", "word for word"]);
+        .says(&["none is missing", "word for word", "byte for byte"]);
+    house
+        .run(&["audit", "verify", release, "--key", key])
+        .await
+        .ended(0)
+        .says(&["checkout-2: ", "byte for byte"]);
     let text = fs::read_to_string(bundle).unwrap();
     fs::write(bundle, text.replacen("1.1.0", "1.1.1", 1)).unwrap();
     house

@@ -23,7 +23,7 @@ fn a_bundle_of_another_log_is_refused() {
 #[test]
 fn a_changed_event_is_named() {
     let mut changed = bundle(30);
-    changed.records[3].record.message.push('!');
+    changed.lanes[0].records[3].record.message.push('!');
     let refused = changed.verify(None).unwrap_err().to_string();
     assert!(
         refused.starts_with("event 8 (step_passed) is not what was sealed"),
@@ -34,20 +34,28 @@ fn a_changed_event_is_named() {
 #[test]
 fn removed_doubled_and_moved_events_are_noticed() {
     let whole = bundle(30);
-    for place in 0..whole.records.len() {
+    for place in 0..whole.lanes[0].records.len() {
         let mut removed = whole.clone();
-        removed.records.remove(place);
+        removed.lanes[0].records.remove(place);
         let checked = removed.verify(None);
         // Without its end a bundle is that of a rollout in progress; that is told elsewhere.
-        assert_eq!(checked.is_ok(), place + 1 == whole.records.len(), "{place}");
+        assert_eq!(
+            checked.is_ok(),
+            place + 1 == whole.lanes[0].records.len(),
+            "{place}"
+        );
         let mut doubled = whole.clone();
-        doubled.records.insert(place, whole.records[place].clone());
+        doubled.lanes[0]
+            .records
+            .insert(place, whole.lanes[0].records[place].clone());
         assert!(matches!(
             doubled.verify(None),
             Err(BundleError::Chain { .. })
         ));
         let mut moved = whole.clone();
-        moved.records.swap(place, (place + 1) % whole.records.len());
+        moved.lanes[0]
+            .records
+            .swap(place, (place + 1) % whole.lanes[0].records.len());
         assert!(moved.verify(None).is_err());
     }
 }

@@ -1,6 +1,9 @@
 //! Logs for tests.
 
-use airboss_ledger::{Bundle, Checkpoint, Frontier, Hash, Record, Sealed, SigningKey, Tile, Tiles};
+use airboss_ledger::{
+    Bundle, Checkpoint, Document, Frontier, Hash, LaneRecords, Record, Sealed, SigningKey, Tile,
+    Tiles,
+};
 
 pub fn key() -> SigningKey {
     SigningKey::named_after_itself("airboss.test", &[7; 32]).unwrap()
@@ -68,7 +71,10 @@ pub fn records(count: u64) -> Vec<Record> {
         at: 1_790_000_000_000_000 + number as i64,
         kind: "step_passed".to_owned(),
         message: format!("step {number} is over: \"ü\""),
-        body: format!("{{\"step\":{number}}}"),
+        body: format!(
+            "{{\"step\":{number},\"digest\":\"sha256:{}\"}}",
+            "7".repeat(64)
+        ),
         input: "{\"input\":\"clock\"}".to_owned(),
     };
     (1..=count).map(record).collect()
@@ -85,14 +91,21 @@ pub fn bundle(count: u64) -> Bundle {
     };
     Bundle {
         format: airboss_ledger::BUNDLE_FORMAT.to_owned(),
-        rollout: "shop-1".to_owned(),
-        lane: "shop/production".to_owned(),
+        subject: "shop-1".to_owned(),
         key: key().verifying_key().to_string(),
         checkpoint: Checkpoint::sign(count, log.frontier.root(), &key()),
-        records: records
-            .into_iter()
-            .filter(|record| record.lane == "shop/production")
-            .map(sealed)
-            .collect(),
+        lanes: vec![LaneRecords {
+            lane: "shop/production".to_owned(),
+            rollouts: vec!["shop-1".to_owned()],
+            records: records
+                .into_iter()
+                .filter(|record| record.lane == "shop/production")
+                .map(sealed)
+                .collect(),
+        }],
+        documents: vec![Document::new(
+            format!("sha256:{}", "7".repeat(64)),
+            b"<testsuite/>",
+        )],
     }
 }

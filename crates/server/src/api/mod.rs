@@ -3,4 +3,5 @@
 pub mod log;
 pub mod requests;
 pub mod tokens;
+pub mod trace;
 pub mod views;

@@ -77,6 +77,9 @@ pub struct RolloutQuery {
     /// Of one environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// Of one release, such as `checkout@1.4.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// Only those that have ended (`true`) or have not (`false`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<bool>,

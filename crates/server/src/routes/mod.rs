@@ -8,6 +8,7 @@ pub mod log;
 pub mod rollouts;
 pub mod system;
 pub mod tokens;
+pub mod trace;
 
 use airboss_runtime::Runtime;
 use axum::http::HeaderMap;

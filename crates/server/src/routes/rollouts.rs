@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use airboss_engine::{Answer, Cause, Command, Event, Input, PassedBy, Request};
+use airboss_engine::{Answer, Command, Event, Input, Request};
 use airboss_model::manifest::{Service, Severity, WhenSpent};
 use airboss_model::{Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
 use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow};
@@ -362,6 +362,8 @@ async fn list(State(site): Here, Query(query): Query<RolloutQuery>) -> Result<Js
     let filter = RolloutFilter {
         service: query.service.as_deref().map(str::parse).transpose()?,
         environment: query.environment.as_deref().map(str::parse).transpose()?,
+        release: query.release.as_deref().map(str::parse).transpose()?,
+        by: None,
         ended: query.ended,
         before: query.before.as_deref().map(str::parse).transpose()?,
         limit,
@@ -413,13 +415,13 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
             if let Event::VerdictChanged { assessment, .. } = &event {
                 verdict = Some(draw::verdict(assessment));
             }
-            if let Some((by, judged)) = decided_by(&event) {
+            if let Some((by, judged)) = event.decided_by() {
                 let verdict = if judged { verdict.clone() } else { None };
                 decisions.push(DecisionView {
                     number: kept.number,
                     at: kept.at.to_string(),
                     what: kept.message,
-                    by,
+                    by: by.to_string(),
                     verdict,
                 });
             }
@@ -452,41 +454,6 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
             .await?
             .map(|it| it.to_string()),
     }))
-}
-
-/// Who or what decided, and whether the judge's numbers mattered; None where nothing was decided.
-fn decided_by(event: &Event) -> Option<(String, bool)> {
-    let plain = |by: &str| Some((by.to_owned(), false));
-    match event {
-        Event::Requested { request, .. } => Some((request.by.clone(), false)),
-        Event::Started { .. } | Event::Withdrawn { .. } | Event::Ended { .. } => plain("plan"),
-        Event::StepConfirmed { .. } | Event::ReturnedToStable { .. } => plain("data plane"),
-        Event::StepPassed { by, .. } => Some(match by {
-            PassedBy::Evidence => ("evidence".to_owned(), true),
-            PassedBy::Plan => ("plan".to_owned(), false),
-            PassedBy::Policy => ("policy".to_owned(), true),
-            PassedBy::Person { name } => (name.clone(), true),
-        }),
-        Event::RollbackStarted { cause, .. } => Some(match cause {
-            Cause::Judge => ("evidence".to_owned(), true),
-            Cause::Person { name, .. } => (name.clone(), false),
-            Cause::Instances => ("instances".to_owned(), false),
-            Cause::Lease => ("lease".to_owned(), false),
-            Cause::Deadline => ("policy".to_owned(), true),
-            Cause::Superseded { by } => (by.to_string(), false),
-        }),
-        Event::VerdictChanged { .. } => Some(("evidence".to_owned(), true)),
-        Event::DeadlineHeld { .. } => Some(("policy".to_owned(), true)),
-        Event::Stalled { .. } | Event::StepUnconfirmed { .. } => plain("data plane"),
-        Event::Paused { by, .. } | Event::Resumed { by, .. } => Some((by.clone(), false)),
-        Event::Promoted { .. } => plain("plan"),
-        Event::Observed { .. }
-        | Event::TargetLost { .. }
-        | Event::DesiredChanged { .. }
-        | Event::StepShifting { .. }
-        | Event::RollbackStaged { .. }
-        | Event::RollbackRetried { .. } => None,
-    }
 }
 
 /// The last lines that a rollout's instances wrote.

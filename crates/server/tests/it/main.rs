@@ -16,3 +16,4 @@ mod log;
 mod record;
 mod recording;
 mod streams;
+mod trace;

@@ -11,8 +11,8 @@ use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, Result, RolloutFilter,
-    RolloutRow, ServiceRow, Store, TokenRow,
+    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow, Result,
+    RolloutFilter, RolloutRow, ServiceRow, Store, TokenRow,
 };
 use async_trait::async_trait;
 
@@ -111,6 +111,12 @@ impl Store for SimStore {
     async fn releases(&self, service: &ServiceName, limit: u32) -> Result<Vec<ReleaseRow>> {
         self.call("releases", |t| Ok(t.releases(service, limit)))
             .await
+    }
+    async fn find_releases(&self, filter: &ReleaseFilter, limit: u32) -> Result<Vec<ReleaseRow>> {
+        self.call("the search for releases", |t| {
+            Ok(t.find_releases(filter, limit))
+        })
+        .await
     }
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId> {
         self.call("a number", |t| t.allocate_rollout(service)).await
@@ -247,6 +253,10 @@ impl Store for SimStore {
     }
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>> {
         self.call("events", |t| Ok(t.events(filter))).await
+    }
+    async fn events_naming(&self, text: &str, limit: u32) -> Result<Vec<EventRow>> {
+        self.call("the search in events", |t| Ok(t.events_naming(text, limit)))
+            .await
     }
     async fn last_event(&self) -> Result<u64> {
         self.call("the newest event", |t| Ok(t.last_event())).await

@@ -6,8 +6,8 @@ use airboss_ledger::{Frontier, Hash, Record, Tile, Walk};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, RolloutFilter, RolloutRow,
-    ServiceRow, StoreError, TokenRow,
+    InputRow, LaneRow, NAMED_AMONG, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter,
+    ReleaseRow, RolloutFilter, RolloutRow, ServiceRow, StoreError, TokenRow,
 };
 use serde_json::Value;
 
@@ -118,6 +118,15 @@ impl Tables {
             .take(most(limit, 50, 500))
             .cloned()
             .collect()
+    }
+    pub(super) fn find_releases(&self, filter: &ReleaseFilter, limit: u32) -> Vec<ReleaseRow> {
+        let fits = |row: &&ReleaseRow| match filter {
+            ReleaseFilter::Version(version) => row.id.version() == version,
+            ReleaseFilter::Digest(prefix) => row.digest.to_string().starts_with(prefix),
+            ReleaseFilter::By(name) => row.created_by == *name,
+        };
+        let newest = self.releases.iter().rev().filter(fits);
+        newest.take(most(limit, 50, 500)).cloned().collect()
     }
     pub(super) fn allocate_rollout(&mut self, service: &ServiceName) -> Result<RolloutId> {
         let last = self.counters.entry(service.clone()).or_default();
@@ -445,6 +454,8 @@ impl Tables {
                         .environment
                         .as_ref()
                         .is_none_or(|it| *it == environment)
+                    && filter.release.as_ref().is_none_or(|it| *it == row.release)
+                    && filter.by.as_ref().is_none_or(|it| *it == row.created_by)
                     && filter.ended.is_none_or(|it| it == row.outcome.is_some())
             })
             .take(most(filter.limit, 50, 500))
@@ -457,6 +468,14 @@ impl Tables {
             .filter(|event| filter.lane.as_ref().is_none_or(|lane| event.lane == *lane))
             .filter(|event| filter.rollout.is_none() || event.rollout == filter.rollout)
             .take(most(filter.limit, 500, 5_000))
+            .cloned()
+            .collect()
+    }
+    pub(super) fn events_naming(&self, text: &str, limit: u32) -> Vec<EventRow> {
+        let newest = self.events.iter().rev().take(NAMED_AMONG as usize);
+        newest
+            .filter(|event| event.body.to_string().contains(text))
+            .take(most(limit, 50, 500))
             .cloned()
             .collect()
     }

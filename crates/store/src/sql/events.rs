@@ -8,10 +8,15 @@
 use super::codec::{Columns as _, integer};
 use super::db::{Pool, Row, Sql};
 use super::fault::Fault;
-use crate::{EventFilter, EventRow};
+use crate::{EventFilter, EventRow, NAMED_AMONG};
 
 const LIST: &str =
     "SELECT number, lane, seq, rollout, at, kind, message, body FROM events WHERE number > ";
+// PostgreSQL has `strpos` and SQLite `instr`; `replace` is the same word in both.
+const NAMING: &str = "SELECT number, lane, seq, rollout, at, kind, message, body FROM events
+    WHERE number > (SELECT last FROM event_numbers WHERE \"only\" = 1) - $1
+        AND replace(body, $2, '') <> body
+    ORDER BY number DESC LIMIT $3";
 const LAST: &str = "SELECT last FROM event_numbers WHERE \"only\" = 1";
 
 pub(super) async fn list(
@@ -29,6 +34,16 @@ pub(super) async fn list(
     }
     query.push(" ORDER BY number LIMIT ").push_bind(limit);
     let rows = query.fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn naming(db: &Pool, text: &str, limit: i64) -> Result<Vec<EventRow>, Fault> {
+    let rows = Sql::new(NAMING)
+        .bind(integer(NAMED_AMONG)?)
+        .bind(text)
+        .bind(limit)
+        .fetch_all(db)
+        .await?;
     rows.iter().map(read).collect()
 }
 

@@ -36,8 +36,8 @@ use tokio::time::timeout;
 
 use crate::{
     ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseRow, Result, RolloutFilter,
-    RolloutRow, ServiceRow, Store, TokenRow,
+    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow, Result,
+    RolloutFilter, RolloutRow, ServiceRow, Store, TokenRow,
 };
 use codec::limit;
 use db::Pool;
@@ -114,6 +114,10 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn releases(&self, service: &ServiceName, count: u32) -> Result<Vec<ReleaseRow>> {
         let query = releases::of_service(&self.readers, service.as_str(), limit(count, 50, 500));
         self.read("the reading of releases", query).await
+    }
+    async fn find_releases(&self, filter: &ReleaseFilter, count: u32) -> Result<Vec<ReleaseRow>> {
+        let query = releases::find(&self.readers, filter, limit(count, 50, 500));
+        self.read("the search for releases", query).await
     }
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId> {
         self.writer
@@ -262,6 +266,10 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>> {
         let query = events::list(&self.readers, filter, limit(filter.limit, 500, MOST));
         self.read("the reading of events", query).await
+    }
+    async fn events_naming(&self, text: &str, count: u32) -> Result<Vec<EventRow>> {
+        let query = events::naming(&self.readers, text, limit(count, 50, 500));
+        self.read("the search in events", query).await
     }
     async fn last_event(&self) -> Result<u64> {
         let query = events::last(&self.readers);

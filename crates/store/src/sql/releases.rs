@@ -6,13 +6,14 @@ use super::codec::{Columns as _, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::writer::Write;
-use crate::{ReleaseRow, StoreError};
+use crate::{ReleaseFilter, ReleaseRow, StoreError};
 
 const CREATE: &str = "INSERT INTO releases (id, service, digest, manifest_hash, created_by, at)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
 const GET: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases WHERE id = $1";
 const OF_SERVICE: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases
     WHERE service = $1 ORDER BY number DESC LIMIT $2";
+const FIND: &str = "SELECT id, digest, manifest_hash, created_by, at FROM releases WHERE ";
 const NEXT_ROLLOUT: &str = "INSERT INTO rollout_numbers (service, last) VALUES ($1, 1)
     ON CONFLICT (service) DO UPDATE SET last = rollout_numbers.last + 1 RETURNING last";
 
@@ -94,6 +95,35 @@ pub(super) async fn of_service(
         .fetch_all(db)
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Releases of any service, newest first.
+pub(super) async fn find(
+    db: &Pool,
+    filter: &ReleaseFilter,
+    limit: i64,
+) -> Result<Vec<ReleaseRow>, Fault> {
+    let rows = finding(filter, limit).fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+fn finding(filter: &ReleaseFilter, limit: i64) -> Sql {
+    let mut query = Sql::begin(FIND);
+    match filter {
+        // As in the index `releases_of_version`.
+        ReleaseFilter::Version(version) => query
+            .push("substr(id, length(service) + 2) = ")
+            .push_bind(version),
+        // Digests are of ASCII letters below `g`.
+        ReleaseFilter::Digest(prefix) => query
+            .push("digest >= ")
+            .push_bind(prefix)
+            .push(" AND digest < ")
+            .push_bind(format!("{prefix}g")),
+        ReleaseFilter::By(name) => query.push("created_by = ").push_bind(name),
+    };
+    query.push(" ORDER BY number DESC LIMIT ").push_bind(limit);
+    query
 }
 
 fn read(row: &Row) -> Result<ReleaseRow, Fault> {

@@ -110,6 +110,12 @@ fn page(filter: &RolloutFilter, limit: i64) -> Sql {
         }
         (None, None) => {}
     }
+    if let Some(release) = &filter.release {
+        query.push(" AND release = ").push_bind(release.as_str());
+    }
+    if let Some(by) = &filter.by {
+        query.push(" AND created_by = ").push_bind(by);
+    }
     match filter.ended {
         Some(true) => query.push(" AND outcome IS NOT NULL"),
         Some(false) => query.push(" AND outcome IS NULL"),
@@ -158,7 +164,7 @@ mod tests {
                 environment: (number & 2 != 0).then(|| EnvironmentName::clone(&environment)),
                 before: (number & 4 != 0).then(|| "shop-1".parse().unwrap()),
                 ended: [None, Some(true), Some(false)][number / 8],
-                limit: 0,
+                ..Default::default()
             };
             let sql = format!("EXPLAIN QUERY PLAN {}", page(&filter, 50).into_text());
             let steps = Sql::begin(&sql).fetch_all(&mut db).await.unwrap();

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use airboss_ledger::{Bundle, BundleError, Record};
+use airboss_ledger::{Bundle, BundleError, Checkpoint, LaneRecords, Record};
 use anyhow::Context as _;
 
 use super::super::Context;
-use super::{named_key, replay, tampered};
+use super::page::Beside;
+use super::{Replayed, VerifyArgs, create, named_key, page, replay, tampered};
 use crate::exit::{Exit, UsageError};
 
 /// Most bytes that a bundle may have.
@@ -16,10 +17,10 @@ const BYTES_MAX: u64 = 1 << 30;
 
 pub(super) fn verify(
     path: &Path,
-    key: Option<&str>,
+    args: &VerifyArgs,
     context: &mut Context,
 ) -> anyhow::Result<Exit> {
-    let pinned = key.map(named_key).transpose()?;
+    let pinned = args.key.as_deref().map(named_key).transpose()?;
     let mut bytes = Vec::new();
     File::open(path)
         .with_context(|| UsageError(format!("cannot open the bundle {}", path.display())))?
@@ -38,35 +39,94 @@ pub(super) fn verify(
         Ok(checkpoint) => checkpoint,
         Err(error) => return tampered(context, &error.to_string()),
     };
-    let records: Vec<Record> = bundle.records.into_iter().map(|it| it.record).collect();
-    let replayed = match replay(&records) {
-        Ok(replayed) => replayed,
-        Err(error) => return tampered(context, &error.to_string()),
+    let mut lanes = Vec::with_capacity(bundle.lanes.len());
+    for lane in &bundle.lanes {
+        match check(lane, &bundle.subject) {
+            Ok(replayed) => lanes.push(replayed),
+            Err(what) => return tampered(context, &what),
+        }
+    }
+    let page_file = page::beside(path);
+    let shown = page_file.display();
+    let beside = match std::fs::read(&page_file) {
+        Ok(found) => Some(page::compare(&found, &bundle, &bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
     };
-    let of_rollout = |record: &&Record| record.rollout.as_ref() == Some(&bundle.rollout);
-    let last = records.iter().rfind(of_rollout);
-    let is_over = last.is_some_and(|it| matches!(it.kind.as_str(), "ended" | "withdrawn"));
-    let console = &mut context.console;
-    console.text(&format!(
-        "✓ {}: {} events of {} are those that were sealed, none is missing",
-        bundle.rollout, replayed.events, bundle.lane
-    ))?;
-    console.text(&format!(
-        "✓ {} decisions made again on their recorded inputs: the same events, word for word",
-        replayed.decisions
-    ))?;
-    console.text(&format!(
-        "✓ checkpoint of {} events signed by {}",
-        checkpoint.size, checkpoint.origin
-    ))?;
-    if !is_over {
-        console.text("! the bundle was made before the rollout's end")?;
+    if matches!(beside, Some(Beside::Differs)) {
+        let what = format!(
+            "{shown} is not the page of this bundle; the bundle itself holds. Make the page anew with --page"
+        );
+        return tampered(context, &what);
+    }
+    tell(&bundle, &checkpoint, &lanes, context)?;
+    match beside {
+        Some(Beside::OtherVersion(version)) => context.console.text(&format!(
+            "! {shown} was made by airboss {} and cannot be compared; make it anew with --page",
+            crate::render::harmless(&version)
+        ))?,
+        Some(_) => context.console.text(&format!(
+            "✓ {shown} is the page of this bundle, byte for byte"
+        ))?,
+        None => {}
+    }
+    if let Some(file) = &args.page {
+        create(file, page::make(&bundle, &bytes).as_bytes())?;
+        let text = format!("✓ {}: the bundle, for people to read", file.display());
+        context.console.text(&text)?;
     }
     if pinned.is_none() {
-        console.text(&format!(
+        context.console.text(&format!(
             "! the key is the bundle's own; compare it with one that you have from elsewhere, with --key:\n  {}",
             bundle.key
         ))?;
     }
     Ok(Exit::Done)
+}
+
+/// Makes a lane's decisions again, and checks that its rollouts are those of the subject.
+fn check(lane: &LaneRecords, subject: &str) -> Result<Replayed, String> {
+    let records: Vec<Record> = lane.records.iter().map(|it| it.record.clone()).collect();
+    let replayed = replay(&records).map_err(|error| error.to_string())?;
+    if let Some(other) = page::not_of(lane, subject) {
+        return Err(other);
+    }
+    Ok(replayed)
+}
+
+fn tell(
+    bundle: &Bundle,
+    checkpoint: &Checkpoint,
+    lanes: &[Replayed],
+    context: &mut Context,
+) -> anyhow::Result<()> {
+    let console = &mut context.console;
+    for (lane, replayed) in bundle.lanes.iter().zip(lanes) {
+        console.text(&format!(
+            "✓ {}: {} events of {} are those that were sealed, none is missing",
+            lane.rollouts.join(", "),
+            replayed.events,
+            lane.lane
+        ))?;
+    }
+    console.text(&format!(
+        "✓ {} decisions made again on their recorded inputs: the same events, word for word",
+        lanes.iter().map(|it| it.decisions).sum::<usize>()
+    ))?;
+    console.text(&format!(
+        "✓ checkpoint of {} events signed by {}",
+        checkpoint.size, checkpoint.origin
+    ))?;
+    for lane in &bundle.lanes {
+        for rollout in &lane.rollouts {
+            let of_rollout = |record: &&Record| record.rollout.as_ref() == Some(rollout);
+            let last = lane.records.iter().map(|it| &it.record).rfind(of_rollout);
+            if !last.is_some_and(|it| matches!(it.kind.as_str(), "ended" | "withdrawn")) {
+                console.text(&format!(
+                    "! the bundle was made before the end of {rollout}"
+                ))?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Services, artifacts, releases and the numbers of rollouts.
 
-use airboss_store::{ArtifactRow, Store, StoreError};
+use airboss_store::{ArtifactRow, ReleaseFilter, Store, StoreError};
 
 use crate::make::{at, digest, release, service};
 
@@ -98,4 +98,34 @@ pub async fn releases_are_listed_newest_first(store: &dyn Store) {
     let listed = store.releases(&"shop".parse().unwrap(), 2).await.unwrap();
     let ids: Vec<_> = listed.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["shop@2.0.0", "shop@0.9.0"]);
+}
+
+pub async fn releases_are_found_by_version_digest_and_person(store: &dyn Store) {
+    for (id, content, by) in [
+        ("shop@1.0.0", 1, "ada"),
+        ("cart@1.0.0", 2, "bob"),
+        ("shop@1.0.1", 1, "ada"),
+        ("shop@11.0.0", 3, "bob"),
+    ] {
+        let mut row = release(id, content);
+        row.created_by = by.to_owned();
+        store.create_release(&row).await.unwrap();
+    }
+    let found = async |filter: ReleaseFilter| {
+        let rows = store.find_releases(&filter, 0).await.unwrap();
+        let ids = rows.into_iter().map(|row| row.id.to_string());
+        ids.collect::<Vec<_>>()
+    };
+    let version = |it: &str| ReleaseFilter::Version(it.to_owned());
+    assert_eq!(found(version("1.0.0")).await, ["cart@1.0.0", "shop@1.0.0"]);
+    assert_eq!(found(version("0.0")).await, [""; 0]);
+    let whole = digest(1).to_string();
+    for part in [&whole, &whole[.."sha256:".len() + 7]] {
+        let filter = ReleaseFilter::Digest(part.to_owned());
+        assert_eq!(found(filter).await, ["shop@1.0.1", "shop@1.0.0"]);
+    }
+    let by = ReleaseFilter::By("bob".to_owned());
+    assert_eq!(found(by).await, ["shop@11.0.0", "cart@1.0.0"]);
+    let one = store.find_releases(&version("1.0.0"), 1).await.unwrap();
+    assert_eq!(one.len(), 1);
 }

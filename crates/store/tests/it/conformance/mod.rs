@@ -46,6 +46,7 @@ macro_rules! suite {
                 a_version_cannot_move_to_another_digest
                 the_same_release_again_is_the_one_that_exists
                 a_rollout_id_is_never_given_twice
+                releases_are_found_by_version_digest_and_person
                 a_new_manifest_text_is_a_new_version_and_the_same_text_none
                 a_return_to_an_older_manifest_is_in_force
                 an_artifact_registered_again_stays_as_it_was
@@ -62,6 +63,8 @@ macro_rules! suite {
                 a_rollout_keeps_its_place_when_it_changes
                 events_are_read_behind_a_number
                 events_are_found_by_lane_and_rollout
+                rollouts_are_found_by_release_and_person
+                events_are_found_by_what_they_name
                 limits_are_held;
             recording:
                 a_finished_effect_is_not_pending

@@ -152,3 +152,44 @@ pub async fn limits_are_held(store: &dyn Store) {
     };
     assert_eq!((rollouts(0).await, rollouts(u32::MAX).await), (50, 500));
 }
+
+pub async fn rollouts_are_found_by_release_and_person(store: &dyn Store) {
+    fill(store).await;
+    let newest = store.rollouts(&RolloutFilter::default()).await.unwrap();
+    let of_release = RolloutFilter {
+        release: Some(newest[0].release.clone()),
+        ..Default::default()
+    };
+    let found = store.rollouts(&of_release).await.unwrap();
+    let expected = newest.iter().filter(|it| it.release == newest[0].release);
+    assert!(found.iter().eq(expected));
+    let by = |name: &str| RolloutFilter {
+        by: Some(name.to_owned()),
+        ..Default::default()
+    };
+    assert_eq!(ids(store, by(&newest[0].created_by)).await.len(), 12);
+    assert_eq!(ids(store, by("nobody")).await.len(), 0);
+}
+
+pub async fn events_are_found_by_what_they_name(store: &dyn Store) {
+    let row = claimed(store, &lane("shop/production"), "one").await;
+    let mut next = commit(&row);
+    next.events = ["ann", "ann-marie", "it's \"ann\" %_"]
+        .map(|name| {
+            let mut event = event(Some("shop-1"), name);
+            event.body = serde_json::json!({ "by": name });
+            event
+        })
+        .to_vec();
+    store.commit(&next).await.unwrap();
+    let numbers = async |text: &str, limit| {
+        let found = store.events_naming(text, limit).await.unwrap();
+        found.iter().map(|it| it.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("\"ann\"", 0).await, [1]);
+    assert_eq!(numbers("ann", 0).await, [3, 2, 1]);
+    assert_eq!(numbers("ann", 2).await, [3, 2]);
+    assert_eq!(numbers("it's \\\"ann\\\" %_", 0).await, [3]);
+    assert_eq!(numbers("%", 0).await, [3]);
+    assert_eq!(numbers("bob", 0).await, [0; 0]);
+}
