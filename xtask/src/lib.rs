@@ -1,9 +1,10 @@
 //! What repository tasks and the end-to-end tests share.
 //!
 //! * **Is for**: load on a service over real sockets ([`load`]), versions of the example service
-//!   to ship ([`versions`]), ports ([`ports`]).
+//!   to ship ([`versions`]), ports ([`ports`]), a database ([`postgres`]).
 //! * **Must never**: be used by a crate of the product outside its tests.
 
 pub mod load;
 pub mod ports;
+pub mod postgres;
 pub mod versions;

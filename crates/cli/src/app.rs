@@ -60,6 +60,13 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(commands::completions::run(&args, &mut Console::stdout(global.color))?.into())
         }
         Verb::Keys(args) => Ok(commands::keys::run(args, &mut Context::new(global)?)?.into()),
+        Verb::Store(args) => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            let mut console = Console::stdout(global.color);
+            Ok(runtime
+                .block_on(commands::store::run(args, &mut console))?
+                .into())
+        }
         verb => Ok(client_verb(verb, global)?.into()),
     }
 }

@@ -13,6 +13,7 @@ use crate::commands::keys::KeysArgs;
 use crate::commands::rehearse::RehearseArgs;
 use crate::commands::schema::SchemaArgs;
 use crate::commands::token::TokenArgs;
+use crate::commands::store::StoreArgs;
 use crate::commands::{MANIFEST, Output};
 use crate::exit;
 use crate::host;
@@ -139,6 +140,8 @@ pub enum Verb {
     Token(TokenArgs),
     /// The keys that Airboss signs with, and whose it believes
     Keys(KeysArgs),
+    /// Check, back up, restore or move the database
+    Store(StoreArgs),
     /// Look for what is wrong with this installation
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

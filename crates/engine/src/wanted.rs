@@ -64,6 +64,7 @@ pub fn wanted(lane: &Lane) -> Option<Desired> {
     let service = newest.or(lane.stable.as_ref().map(|stable| &stable.service));
     Some(Desired {
         lane: lane.id.clone(),
+        epoch: 0,
         generation: lane
             .desired
             .as_ref()

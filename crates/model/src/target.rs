@@ -17,12 +17,21 @@ pub struct Desired {
     pub lane: LaneId,
     /// Grows by one with every change. A target refuses a generation below the one it has.
     pub generation: u64,
+    /// The claim of the controller that asks, set as it hands this over; 0 in what is recorded. It
+    /// grows each time that a lane changes hands: a target obeys nobody whose claim is below the
+    /// highest that it has heard of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
     /// The arms that shall run; an arm that is not named shall be drained and stopped.
     pub arms: Vec<DesiredArm>,
     /// How traffic shall be divided.
     pub traffic: DesiredTraffic,
     /// How long the exposure of a canary may last without a renewal by a controller.
     pub exposure_lease: Span,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One set of equal instances.
@@ -60,6 +69,9 @@ pub struct Observed {
     pub lane: LaneId,
     /// The newest generation of [`Desired`] that the target has taken in.
     pub generation: u64,
+    /// The highest epoch of [`Desired`] that the target has heard of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
     /// What the data plane does now. None where there is no splitter yet.
     pub traffic: Option<ObservedTraffic>,
     /// Instances, by arm.

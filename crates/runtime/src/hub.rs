@@ -29,6 +29,20 @@ pub struct LaneTraffic {
     pub reports: u32,
 }
 
+impl LaneTraffic {
+    /// By arm, over its instances.
+    pub fn sums(&self) -> BTreeMap<ArmId, Counts> {
+        let sum = |instances: &BTreeMap<String, Counts>| {
+            let mut sum = Counts::default();
+            instances.values().for_each(|counts| sum.add(counts));
+            sum
+        };
+        let arms = self.arms.iter();
+        arms.map(|(arm, instances)| (arm.clone(), sum(instances)))
+            .collect()
+    }
+}
+
 /// Why the hub refuses an agent or a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
@@ -109,11 +123,12 @@ impl Hub {
 
     // ---- for lanes -----------------------------------------------------------------------
 
-    /// Hands a desired state to the agent. One of an older generation is ignored.
+    /// Hands a desired state to the agent. One of an older claim or generation is ignored.
     pub fn apply(&self, desired: Desired) {
         self.desired.send_if_modified(|set| {
             let known = set.lanes.iter().position(|lane| lane.lane == desired.lane);
-            if known.is_some_and(|at| set.lanes[at].generation > desired.generation) {
+            let age = |desired: &Desired| (desired.epoch, desired.generation);
+            if known.is_some_and(|at| age(&set.lanes[at]) > age(&desired)) {
                 return false;
             }
             let set = Arc::make_mut(set);

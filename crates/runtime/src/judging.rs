@@ -177,11 +177,12 @@ impl Judging {
         since(self.started, at).as_secs()
     }
 
-    /// Takes the measurements of the second that ends now: records them, then judges. Returns
-    /// the step that was judged and what the judge says.
+    /// Takes the measurements of the second that ends now: records them under the claim `epoch`,
+    /// then judges. Returns the step that was judged and what the judge says.
     pub async fn observe(
         &mut self,
         lane: &Lane,
+        epoch: u64,
         traffic: &LaneTraffic,
         now: Timestamp,
         store: &dyn Store,
@@ -190,7 +191,7 @@ impl Judging {
             return Ok(None);
         };
         store
-            .append_evidence(std::slice::from_ref(&heard.row))
+            .append_evidence(&lane.id, epoch, std::slice::from_ref(&heard.row))
             .await?;
         Ok(Some(self.accept(heard)))
     }
@@ -412,7 +413,7 @@ mod tests {
         home: &Home,
     ) -> Option<Arc<Assessment>> {
         let said = judging
-            .observe(lane, traffic, at(second), &*home.store)
+            .observe(lane, 1, traffic, at(second), &*home.store)
             .await;
         said.unwrap().map(|(_, assessment)| assessment)
     }

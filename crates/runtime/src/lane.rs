@@ -1,6 +1,5 @@
 //! A lane at work: everything that can happen to it comes through one loop, one at a time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +7,7 @@ use airboss_engine::{Answer, Input, Lane, Seen, next_deadline};
 use airboss_judge::Assessment;
 use airboss_model::target::Observed;
 use airboss_model::time::since;
-use airboss_model::traffic::Counts;
-use airboss_model::{ArmId, LaneId, Timestamp};
+use airboss_model::{LaneId, Timestamp};
 use airboss_store::{InboxEntry, StoreError};
 use airboss_telemetry::Recent;
 use tokio::sync::{Notify, broadcast, watch};
@@ -58,6 +56,8 @@ pub(crate) trait Listener: Send + Sync + 'static {
     fn answered(&self, entry: &InboxEntry, answer: &Answer);
     /// There are events up to this number.
     fn happened(&self, last_event: u64);
+    /// Whether this process's claims have not run out.
+    fn holds(&self, now: Timestamp) -> bool;
 }
 
 pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> LaneHandle {
@@ -198,6 +198,7 @@ impl Worker {
         let Some(observed) = observed else {
             return Ok(());
         };
+        self.held.heard_of(observed.epoch).await?;
         let seen = Seen::from(&*observed);
         self.turn(&Input::Observed { seen }, None).await.map(drop)
     }
@@ -213,20 +214,14 @@ impl Worker {
             self.turn(&Input::TargetLost { last_seen }, None).await?;
         }
         let traffic = hub.take_traffic(&self.held.lane.id);
-        let sums: BTreeMap<ArmId, Counts> = traffic
-            .arms
-            .iter()
-            .map(|(arm, instances)| {
-                let mut sum = Counts::default();
-                instances.values().for_each(|counts| sum.add(counts));
-                (arm.clone(), sum)
-            })
-            .collect();
-        self.recent.push(sums);
+        self.recent.push(traffic.sums());
         self.learn(&traffic, now).await?;
         self.judge(&traffic, now).await?;
         self.record(&traffic);
-        hub.turned(&self.held.lane.id, now);
+        // Whoever may have lost the lane to another must not keep its canary exposed.
+        if self.listener.holds(now) {
+            hub.turned(&self.held.lane.id, now);
+        }
         Ok(())
     }
 
@@ -315,7 +310,7 @@ impl Worker {
             }
         };
         let observed = judging
-            .observe(&self.held.lane, traffic, now, &*store)
+            .observe(&self.held.lane, self.held.epoch, traffic, now, &*store)
             .await;
         let observed = match observed {
             Ok(observed) => observed,

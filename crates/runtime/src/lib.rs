@@ -14,18 +14,19 @@ pub mod judging;
 pub mod lane;
 #[cfg(test)]
 mod make;
+mod neighbours;
 mod project;
 mod second;
 mod turn;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use airboss_engine::{Answer, Input};
 use airboss_judge::Explanation;
 use airboss_model::time::after;
-use airboss_model::{LaneId, RolloutId};
+use airboss_model::{LaneId, RolloutId, Timestamp};
 use airboss_store::{InboxEntry, LaneRow, NewInboxEntry, Store, StoreError};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
@@ -36,10 +37,15 @@ pub use lane::Snapshot;
 pub use second::Second;
 
 use crate::lane::{LaneHandle, Listener};
+use crate::neighbours::Neighbours;
 use crate::turn::Held;
 
-/// How long a claim lasts without a renewal.
-pub const CLAIM: Duration = Duration::from_secs(9);
+/// How long a claim lasts without a renewal: the longest that a lane of a dead controller waits
+/// for another, but for [`RENEW_EVERY`].
+pub const CLAIM: Duration = Duration::from_secs(6);
+
+/// How often claims are renewed, and lanes without an owner looked for.
+const RENEW_EVERY: Duration = Duration::from_millis(1_500);
 
 /// Most lanes taken over in one round.
 const CLAIM_AT_ONCE: u32 = 1_000;
@@ -72,6 +78,9 @@ pub struct Runtime {
 /// What lanes and callers share. Locks are held for a map operation only.
 struct Shared {
     lanes: Mutex<HashMap<LaneId, LaneHandle>>,
+    /// When our claims run out.
+    claimed_until: Mutex<Timestamp>,
+    neighbours: Neighbours,
     waiting: Mutex<HashMap<String, Vec<oneshot::Sender<Answer>>>>,
     last_event: watch::Sender<u64>,
     look: Notify,
@@ -90,6 +99,9 @@ impl Listener for Shared {
             *last = last_event.max(*last);
             newer
         });
+    }
+    fn holds(&self, now: Timestamp) -> bool {
+        now < *lock(&self.claimed_until)
     }
 }
 
@@ -110,17 +122,23 @@ impl Runtime {
         let runtime = Arc::new(Self {
             store,
             hub,
-            clock,
             owner,
             shared: Arc::new(Shared {
                 lanes: Mutex::default(),
+                claimed_until: Mutex::new(clock.now()),
+                neighbours: Neighbours::default(),
                 waiting: Mutex::default(),
                 last_event: watch::Sender::new(last_event),
                 look: Notify::new(),
             }),
+            clock,
         });
-        runtime.claim_lanes().await?;
+        runtime.renew_and_claim().await?;
         tokio::spawn(Arc::clone(&runtime).keep());
+        if let Some(hints) = runtime.store.hints() {
+            runtime.meet_neighbours().await?;
+            tokio::spawn(Arc::clone(&runtime).look_around(hints));
+        }
         Ok(runtime)
     }
 
@@ -130,7 +148,7 @@ impl Runtime {
         let mut drifted = false;
         loop {
             let pause = if failures == 0 {
-                CLAIM / 3
+                RENEW_EVERY
             } else {
                 turn::backoff(failures)
             };
@@ -166,20 +184,30 @@ impl Runtime {
             .store
             .renew(&self.owner, after(now, CLAIM), now)
             .await?;
+        let mut lost = Vec::new();
         lock(&self.shared.lanes).retain(|lane, handle| {
             let keep = owned.contains(lane) && !handle.task.is_finished();
             if !keep {
                 handle.task.abort();
+                lost.push(lane.clone());
             }
             keep
         });
-        // A lane of ours without a loop: its answer to a claim or a commit was lost.
-        for lane in owned {
-            if lock(&self.shared.lanes).contains_key(&lane) {
-                continue;
+        if self.store.hints().is_some() {
+            for lane in lost {
+                if let Some(row) = self.store.lane(&lane).await? {
+                    self.meet(row);
+                }
             }
-            if let Some(row) = self.store.lane(&lane).await?
-                && row.owner.as_deref() == Some(self.owner.as_str())
+        }
+        *lock(&self.shared.claimed_until) = after(now, CLAIM);
+        // A lane of ours without a loop: it stopped, or was never reached after its claim.
+        for lane in owned {
+            if !lock(&self.shared.lanes).contains_key(&lane)
+                && let Some(row) = self
+                    .store
+                    .claim_lane(&lane, &self.owner, after(now, CLAIM), now)
+                    .await?
             {
                 self.take_over(row).await?;
             }
@@ -204,6 +232,7 @@ impl Runtime {
         let held = Held::take_over(row, Arc::clone(&self.store), Arc::clone(&self.hub)).await?;
         let listener = Arc::clone(&self.shared) as Arc<dyn Listener>;
         let handle = lane::spawn(held, self.clock.clone(), listener);
+        self.shared.neighbours.forget(&id);
         if let Some(old) = lock(&self.shared.lanes).insert(id, handle) {
             old.task.abort();
         }
@@ -260,18 +289,17 @@ impl Runtime {
         }
     }
 
-    /// What readers see of a lane. None where this process does not own it.
+    /// What readers see of a lane. None where there is no such lane.
     pub fn snapshot(&self, lane: &LaneId) -> Option<Arc<Snapshot>> {
-        lock(&self.shared.lanes)
-            .get(lane)
-            .map(|handle| handle.snapshot.borrow().clone())
+        Some(self.follow(lane)?.borrow().clone())
     }
 
-    /// Follows what readers see of a lane.
+    /// Follows what readers see of a lane. It ends where the lane changes hands.
     pub fn follow(&self, lane: &LaneId) -> Option<watch::Receiver<Arc<Snapshot>>> {
-        lock(&self.shared.lanes)
+        let own = lock(&self.shared.lanes)
             .get(lane)
-            .map(|handle| handle.snapshot.clone())
+            .map(|handle| handle.snapshot.clone());
+        own.or_else(|| self.shared.neighbours.follow(lane))
     }
 
     /// Follows the seconds of a lane, each as it ends. None where this process does not own it.
@@ -293,12 +321,16 @@ impl Runtime {
         judging::computation(rollout, &*self.store).await
     }
 
-    /// Every lane that this process owns, by name.
+    /// Every lane, by name.
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         let mut all: Vec<_> = lock(&self.shared.lanes)
             .values()
             .map(|handle| handle.snapshot.borrow().clone())
             .collect();
+        all.extend(self.shared.neighbours.snapshots());
+        // Ours come first, and a lane may just have become ours.
+        let mut known = HashSet::new();
+        all.retain(|snapshot| known.insert(snapshot.id().clone()));
         all.sort_by(|a, b| a.id().cmp(b.id()));
         all
     }

@@ -122,6 +122,10 @@ pub async fn home() -> Home {
     let store = SqliteStore::open(path, SqliteOptions::default())
         .await
         .unwrap();
+    // Every test's lane, under its first claim.
+    let lane = "shop/production".parse().unwrap();
+    let claimed = store.claim_lane(&lane, "test", at(9_000), at(0)).await;
+    assert_eq!(claimed.unwrap().unwrap().epoch, 1);
     Home {
         store: Arc::new(store),
         _folder: folder,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{Answer, Effect, Input, Lane, Urgency, decide};
+use airboss_model::target::Desired;
 use airboss_model::{LaneId, Timestamp};
 use airboss_store::{Commit, InboxEntry, LaneRow, Store, StoreError};
 
@@ -48,9 +49,7 @@ impl Held {
             store,
             hub,
         };
-        if let Some(desired) = &held.lane.desired {
-            held.hub.apply(desired.clone());
-        }
+        held.hand_over();
         for row in held.store.pending_effects(&held.lane.id).await? {
             match serde_json::from_value(row.body) {
                 Ok(effect) => {
@@ -61,6 +60,34 @@ impl Held {
             }
         }
         Ok(held)
+    }
+
+    /// Tells the target what shall be true, under this claim.
+    fn hand_over(&self) {
+        if let Some(desired) = &self.lane.desired {
+            self.apply(desired.clone());
+        }
+    }
+
+    fn apply(&self, mut desired: Desired) {
+        desired.epoch = self.epoch;
+        self.hub.apply(desired);
+    }
+
+    /// Notes the claim that the target obeys. One above this claim is another controller's, and
+    /// then the store says [`StoreError::Fenced`]; or the store came back from a backup and does not know
+    /// how far claims had come: then this one is raised above it.
+    pub(crate) async fn heard_of(&mut self, epoch: u64) -> Result<(), StoreError> {
+        if epoch <= self.epoch {
+            return Ok(());
+        }
+        self.store
+            .raise_epoch(&self.lane.id, self.epoch, epoch + 1)
+            .await?;
+        tracing::warn!(lane = %self.lane.id, from = self.epoch, to = epoch + 1, "the target knew of later claims than the store, which seems to be restored from a backup");
+        self.epoch = epoch + 1;
+        self.hand_over();
+        Ok(())
     }
 
     /// Decides on one input. Nothing is written where nothing follows from it. On an error
@@ -129,7 +156,7 @@ impl Held {
     /// says the same.
     fn act(&self, effect: &Effect) {
         match effect {
-            Effect::Apply { desired } => self.hub.apply(desired.clone()),
+            Effect::Apply { desired } => self.apply(desired.clone()),
             Effect::Notify { urgency, text } => {
                 let lane = &self.lane.id;
                 match urgency {
@@ -143,7 +170,7 @@ impl Held {
 
     async fn finish(&self, seq: u64, ordinal: u32) -> Result<(), StoreError> {
         self.store
-            .finish_effect(&self.lane.id, seq, ordinal, "done")
+            .finish_effect(&self.lane.id, self.epoch, seq, ordinal, "done")
             .await
     }
 

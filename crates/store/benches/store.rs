@@ -262,12 +262,20 @@ async fn evidence(store: &Arc<SqliteStore>) {
         body: filler(300),
         snapshot: (tick % 10 == 0).then(|| filler(1_000)),
     };
+    let owner = store
+        .claim_lane(&lane(2_000_000), "bench", at(9_000), at(0))
+        .await
+        .unwrap()
+        .unwrap();
     let mut times = Vec::new();
     let start = Instant::now();
     for tick in 0..5 {
         let rows: Vec<_> = (0..LANES).map(|number| row(number, tick)).collect();
         let began = Instant::now();
-        store.append_evidence(&rows).await.unwrap();
+        store
+            .append_evidence(&owner.lane, owner.epoch, &rows)
+            .await
+            .unwrap();
         times.push(began.elapsed());
     }
     let name = format!("evidence of {LANES} rollouts in one call (times are per call)");
@@ -277,9 +285,12 @@ async fn evidence(store: &Arc<SqliteStore>) {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..LANES {
         let store = Arc::clone(store);
-        let row = row(number, 5);
+        let (row, owner) = (row(number, 5), owner.clone());
         tasks.spawn(async move {
-            store.append_evidence(&[row]).await.unwrap();
+            store
+                .append_evidence(&owner.lane, owner.epoch, &[row])
+                .await
+                .unwrap();
             start.elapsed()
         });
     }

@@ -13,7 +13,7 @@ mod sqlite;
 
 pub use postgres::{PostgresOptions, PostgresServer, PostgresStore};
 pub use rows::*;
-pub use sql::SqlStore;
+pub use sql::{Copied, SqlStore};
 pub use sqlite::{
     RestoreError, SqliteFile, SqliteOptions, SqliteStore, backup_name, newest_backup,
     rotate_backups,
@@ -22,18 +22,19 @@ pub use sqlite::{
 use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another controller owns the lane by now, or the lane moved on. Nothing was written; drop
     /// every conclusion drawn from the old state.
-    #[error("fenced: lane {lane} is no longer at seq {seq}, epoch {epoch}")]
+    #[error("fenced: lane {lane} is no longer at epoch {epoch}{}", seq.map(|seq| format!(", seq {seq}")).unwrap_or_default())]
     Fenced {
         /// The lane.
         lane: LaneId,
-        /// The `seq` that the caller had.
-        seq: u64,
+        /// The `seq` that the caller had, where that mattered.
+        seq: Option<u64>,
         /// The `epoch` that the caller had.
         epoch: u64,
     },
@@ -157,7 +158,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<LaneRow>>;
-    /// Claims one lane, whether it has work or not; None where another owner lives.
+    /// Claims one lane, whether it has work or not; None where another owner lives. Who owns it
+    /// already gets it under a new epoch.
     async fn claim_lane(
         &self,
         lane: &LaneId,
@@ -167,6 +169,12 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Option<LaneRow>>;
     /// Extends the owner's claims; returns the lanes that it still owns.
     async fn renew(&self, owner: &str, until: Timestamp, now: Timestamp) -> Result<Vec<LaneId>>;
+    /// Raises the epoch of a claim to `to`, for a target that has heard of a higher one than the
+    /// store knows: the store came back from a backup. [`StoreError::Fenced`] where the lane is no
+    /// longer at `epoch`: then there was a newer claim.
+    async fn raise_epoch(&self, lane: &LaneId, epoch: u64, to: u64) -> Result<()>;
+    /// The owner's lanes with commands that no commit has consumed.
+    async fn waiting(&self, owner: &str) -> Result<Vec<LaneId>>;
     /// Gives all the owner's lanes back.
     async fn release_claims(&self, owner: &str) -> Result<()>;
     /// One lane as it is committed.
@@ -187,10 +195,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Effects of a lane that are not finished, oldest first.
     async fn pending_effects(&self, lane: &LaneId) -> Result<Vec<EffectRow>>;
-    /// Marks an effect as finished, with its outcome.
+    /// Marks an effect as finished, with its outcome. [`StoreError::Fenced`] where the lane has
+    /// another epoch by now.
     async fn finish_effect(
         &self,
         lane: &LaneId,
+        epoch: u64,
         seq: u64,
         ordinal: u32,
         outcome: &str,
@@ -198,8 +208,9 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- evidence: measurements, recorded before they are used ---------------------------
 
-    /// Appends measurements in one transaction, with the judge's state after some of them.
-    async fn append_evidence(&self, rows: &[EvidenceRow]) -> Result<()>;
+    /// Appends measurements of a lane's rollouts in one transaction, with the judge's state after
+    /// some of them. [`StoreError::Fenced`] where the lane has another epoch by now.
+    async fn append_evidence(&self, lane: &LaneId, epoch: u64, rows: &[EvidenceRow]) -> Result<()>;
     /// The newest saved judge state of a rollout and the measurements after it, in order.
     async fn evidence_since_snapshot(
         &self,
@@ -257,6 +268,12 @@ pub trait Store: Send + Sync + 'static {
     /// At most as many as asked for, and no more than 8 MiB of texts, but always one where there
     /// is one.
     async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>>;
+
+    // ---- several controllers -------------------------------------------------------------
+
+    /// Changes whenever another controller may have written something: a hint to look, which may
+    /// be missing or come twice. None where a store serves one controller only.
+    fn hints(&self) -> Option<watch::Receiver<u64>>;
 
     // ---- housekeeping --------------------------------------------------------------------
 

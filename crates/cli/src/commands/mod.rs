@@ -29,6 +29,7 @@ pub mod schema;
 pub mod ship;
 pub mod slo;
 pub mod status;
+pub mod store;
 mod subject;
 pub mod token;
 pub mod trace;

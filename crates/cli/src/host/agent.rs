@@ -25,9 +25,9 @@ pub enum OnStop {
 /// Runs the agent, on a host that carries services.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AgentArgs {
-    /// The server's address [default: the one in the data folder]
+    /// A controller's address; named once for each [default: the one in the data folder]
     #[arg(long, value_name = "URL")]
-    pub controller: Option<String>,
+    pub controller: Vec<String>,
     /// What happens to services when the agent is told to stop
     #[arg(long, value_enum, value_name = "WHAT", default_value = "leave")]
     pub on_stop: OnStop,
@@ -80,14 +80,18 @@ async fn agent(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
     let folder = Folder::open(args.data_dir.as_deref())?;
     let announced = folder.announced();
-    let controller = match args.controller.or_else(|| std::env::var("AIRBOSS_SERVER").ok()) {
-        Some(url) => url,
-        None => announced.as_ref().map(|server| server.url.clone()).context(
+    let mut controllers = args.controller;
+    if let (true, Ok(url)) = (controllers.is_empty(), std::env::var("AIRBOSS_SERVER")) {
+        controllers.push(url);
+    }
+    if controllers.is_empty() {
+        let here = announced.as_ref().map(|server| server.url.clone()).context(
             "no server is known here: name its address with --controller, and set $AIRBOSS_TOKEN to the token in its data folder",
-        )?,
-    };
+        )?;
+        controllers.push(here);
+    }
     let ca = ca.or(announced
-        .filter(|server| server.url == controller)
+        .filter(|server| controllers == [server.url.clone()])
         .and_then(|server| server.ca));
     let token = match std::env::var("AIRBOSS_TOKEN") {
         Ok(token) if !token.trim().is_empty() => token.trim().to_owned(),
@@ -96,13 +100,13 @@ async fn agent(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<()> {
     let clock = Clock::system();
     let mut config = AgentConfig::new(
         folder.path(),
-        controller.clone(),
+        controllers.clone(),
         token,
         Arc::new(move || clock.now()),
     );
     config.ca = ca;
     let (tell, told) = watch::channel(None);
-    tracing::info!(%controller, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "agent starts");
+    tracing::info!(?controllers, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "agent starts");
     let mode = match args.on_stop {
         OnStop::Leave => StopMode::LeaveRunning,
         OnStop::Stop => StopMode::StopInstances,

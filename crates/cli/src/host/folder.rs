@@ -92,6 +92,23 @@ impl Folder {
         Ok(RoleLock { _file: file })
     }
 
+    /// The name of the controller that works in this folder, made at its first start. It is the same
+    /// after a restart, so that the lanes it left are taken up at once.
+    pub fn controller_id(&self) -> anyhow::Result<String> {
+        let path = self.path.join("controller.id");
+        match fs::read_to_string(&path) {
+            Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        }
+        let id = format!("controller-{}", uuid::Uuid::new_v4().simple());
+        fs::write(&path, &id).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(id)
+    }
+
     /// The installation's token, made at the first start.
     pub fn token(&self) -> anyhow::Result<String> {
         let path = self.path.join(TOKEN_FILE);

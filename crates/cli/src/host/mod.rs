@@ -4,7 +4,7 @@
 //! the death of one never takes the other along, and starts a dead one again at once.
 
 pub mod agent;
-mod folder;
+pub(crate) mod folder;
 pub mod keys;
 mod logging;
 pub mod serve;

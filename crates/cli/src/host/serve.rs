@@ -10,7 +10,9 @@ use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
 use airboss_server::{Site, app};
-use airboss_store::{SqliteOptions, SqliteStore, Store, StoreError};
+use airboss_store::{
+    PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store, StoreError,
+};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
@@ -45,6 +47,19 @@ pub struct ServeArgs {
     /// Listen on an address that other hosts reach, without encryption
     #[arg(long)]
     pub insecure_listen: bool,
+    /// The PostgreSQL database that controllers share, as postgres://USER@HOST/NAME
+    /// [default: SQLite in the data folder]
+    #[arg(
+        long,
+        env = "AIRBOSS_DATABASE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database: Option<String>,
+    /// Where artifacts are kept; controllers that share a database share this folder too
+    /// [default: in the data folder]
+    #[arg(long, value_name = "PATH")]
+    pub artifacts: Option<PathBuf>,
     /// The data folder [default: $AIRBOSS_HOME, else .airboss]
     #[arg(
         long,
@@ -106,11 +121,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         None => format!("{scheme}://{listens}"),
     };
     let clock = Clock::system();
-    let path = folder.path().join("airboss.db");
-    let sqlite = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
-    let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
-    // The folder's lock says that no other controller lives: its claims are ours.
-    let owner = "local".to_owned();
+    let (store, named) = open_store(&folder, args.database.as_deref(), &clock).await?;
+    // The folder's lock says that nobody else is this controller: what it claimed is ours.
+    let owner = match args.database {
+        Some(_) => folder.controller_id()?,
+        None => "local".to_owned(),
+    };
     store.release_claims(&owner).await?;
     let hub = Arc::new(Hub::new(uuid::Uuid::now_v7().to_string(), clock.now()));
     let runtime = Runtime::start(Arc::clone(&store), hub, clock.clone(), owner).await?;
@@ -119,16 +135,18 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     keys.prepare(clock.now())?;
     let site = Site {
         runtime: Arc::clone(&runtime),
-        blobs: Blobs::open(folder.sub("artifacts")?)?,
+        blobs: Blobs::open(match &args.artifacts {
+            Some(path) => path.clone(),
+            None => folder.sub("artifacts")?,
+        })?,
         token: folder.token()?,
         limits: Limits::default(),
         log_key,
         data_dir: folder.path().display().to_string(),
-        store: format!("SQLite {}", path.display()),
+        store: named,
     };
     folder.announce(&url, listens, args.tls_cert.as_deref())?;
     tracing::info!(%url, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
-    tokio::spawn(back_up(sqlite, clock));
     let (told, draining) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
         stop.told().await;
@@ -141,6 +159,24 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     runtime.stop().await?;
     store.close().await;
     Ok(())
+}
+
+/// The store, and what people call it. A file is copied now and then; a PostgreSQL database has
+/// means of its own for that.
+async fn open_store(
+    folder: &Folder,
+    database: Option<&str>,
+    clock: &Clock,
+) -> anyhow::Result<(Arc<dyn Store>, String)> {
+    if let Some(url) = database {
+        let store = PostgresStore::open(url, PostgresOptions::default()).await?;
+        let named = store.name().to_owned();
+        return Ok((Arc::new(store), named));
+    }
+    let path = folder.path().join("airboss.db");
+    let sqlite = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
+    tokio::spawn(back_up(Arc::clone(&sqlite), clock.clone()));
+    Ok((sqlite, format!("SQLite {}", path.display())))
 }
 
 /// Serves until told to stop, then lets requests under way finish, for a moment.

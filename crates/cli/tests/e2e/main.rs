@@ -18,6 +18,7 @@ mod folder;
 mod harness;
 mod keys;
 mod lifecycle;
+mod replicas;
 mod steering;
 mod strangers;
 mod survival;

@@ -209,6 +209,7 @@ fn obey(desired: &Desired, runtime: &Runtime) -> Observed {
     Observed {
         lane: desired.lane.clone(),
         generation: desired.generation,
+        epoch: desired.epoch,
         traffic: Some(ObservedTraffic {
             generation: desired.generation,
             stable: desired.traffic.stable.clone(),

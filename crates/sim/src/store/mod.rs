@@ -197,21 +197,32 @@ impl Store for SimStore {
     async fn pending_effects(&self, lane: &LaneId) -> Result<Vec<EffectRow>> {
         self.call("effects", |t| Ok(t.pending_effects(lane))).await
     }
+    async fn raise_epoch(&self, lane: &LaneId, epoch: u64, to: u64) -> Result<()> {
+        self.call("the raising of an epoch", |t| t.raise_epoch(lane, epoch, to))
+            .await
+    }
+    async fn waiting(&self, owner: &str) -> Result<Vec<LaneId>> {
+        self.call("lanes", |t| Ok(t.waiting(owner))).await
+    }
+    fn hints(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
     async fn finish_effect(
         &self,
         lane: &LaneId,
+        epoch: u64,
         seq: u64,
         ordinal: u32,
         outcome: &str,
     ) -> Result<()> {
         self.call("the finishing of an effect", |t| {
-            t.finish_effect(lane, seq, ordinal, outcome)
+            t.finish_effect(lane, epoch, seq, ordinal, outcome)
         })
         .await
     }
-    async fn append_evidence(&self, rows: &[EvidenceRow]) -> Result<()> {
+    async fn append_evidence(&self, lane: &LaneId, epoch: u64, rows: &[EvidenceRow]) -> Result<()> {
         self.call("the recording of evidence", |t| {
-            t.append_evidence(rows)?;
+            t.append_evidence(lane, epoch, rows)?;
             if let Some(observer) = &self.observer {
                 observer.recorded(&self.owner, rows);
             }

@@ -197,7 +197,8 @@ impl Tables {
         now: Timestamp,
     ) -> Option<LaneRow> {
         let lane = self.lanes.entry(id.clone()).or_default();
-        if !lane.is_free(now) {
+        let ours = lane.owner.as_ref().is_some_and(|(by, _)| by == owner);
+        if !ours && !lane.is_free(now) {
             return None;
         }
         self.take(id, owner, until)
@@ -221,6 +222,33 @@ impl Tables {
         }
         kept
     }
+    pub(super) fn raise_epoch(&mut self, id: &LaneId, epoch: u64, to: u64) -> Result<()> {
+        self.fence(id, epoch)?;
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.epoch = lane.epoch.max(to);
+        }
+        Ok(())
+    }
+    pub(super) fn waiting(&self, owner: &str) -> Vec<LaneId> {
+        let ours = |lane: &&Lane| lane.owner.as_ref().is_some_and(|(by, _)| by == owner);
+        let lanes = self.lanes.iter();
+        lanes
+            .filter(|(_, lane)| ours(lane) && lane.pending > 0)
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+    /// Refuses who writes under a claim that is no longer the newest.
+    fn fence(&self, id: &LaneId, epoch: u64) -> Result<()> {
+        let newest = self.lanes.get(id).map(|lane| lane.epoch);
+        if newest == Some(epoch) || self.broken == Broken::TakesOldEpochs {
+            return Ok(());
+        }
+        Err(StoreError::Fenced {
+            lane: id.clone(),
+            seq: None,
+            epoch,
+        })
+    }
     pub(super) fn release_claims(&mut self, owner: &str) {
         for lane in self.lanes.values_mut() {
             lane.owner.take_if(|(by, _)| by == owner);
@@ -238,7 +266,7 @@ impl Tables {
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<Committed> {
         let fenced = || StoreError::Fenced {
             lane: commit.lane.clone(),
-            seq: commit.seq,
+            seq: Some(commit.seq),
             epoch: commit.epoch,
         };
         let lane = self.lanes.get(&commit.lane).ok_or_else(fenced)?;
@@ -369,10 +397,12 @@ impl Tables {
     pub(super) fn finish_effect(
         &mut self,
         lane: &LaneId,
+        epoch: u64,
         seq: u64,
         ordinal: u32,
         outcome: &str,
     ) -> Result<()> {
+        self.fence(lane, epoch)?;
         match self.effects.get_mut(&(lane.clone(), seq, ordinal)) {
             Some((_, kept)) => {
                 kept.get_or_insert_with(|| outcome.to_owned());
@@ -385,7 +415,13 @@ impl Tables {
         }
     }
 
-    pub(super) fn append_evidence(&mut self, rows: &[EvidenceRow]) -> Result<()> {
+    pub(super) fn append_evidence(
+        &mut self,
+        lane: &LaneId,
+        epoch: u64,
+        rows: &[EvidenceRow],
+    ) -> Result<()> {
+        self.fence(lane, epoch)?;
         for row in rows {
             let kept = self
                 .evidence

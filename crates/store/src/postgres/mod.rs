@@ -11,13 +11,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::watch;
 
 use crate::sql::connect::{CONNECT_WITHIN, Connect};
 use crate::sql::db::Pool;
 use crate::sql::fault::{Broken, Explain, Fault};
 use crate::sql::writer::Writer;
-use crate::sql::{Backend, SqlStore, migrate};
+use crate::sql::{Backend, Copied, SqlStore, migrate};
+use crate::sqlite::{SqliteOptions, SqliteStore};
 use crate::{Result, StoreError};
+
+mod listen;
 
 const WHAT: &str = "the opening of the store";
 
@@ -49,6 +53,7 @@ impl Default for PostgresOptions {
 pub struct PostgresServer {
     options: PgConnectOptions,
     name: String,
+    hints: watch::Receiver<u64>,
 }
 
 impl PostgresStore {
@@ -60,7 +65,8 @@ impl PostgresStore {
     /// [`StoreError::TooNew`] where a newer Airboss took steps that this one does not know, and
     /// [`StoreError::Unavailable`] where the database cannot be reached.
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self> {
-        let server = PostgresServer::named(url)?;
+        let (hint, hints) = watch::channel(0);
+        let server = PostgresServer::named(url, hints)?;
         let connect = Connect::Postgres(server.options.clone());
         let broken = |broken: Broken| server.explain_broken(WHAT, &broken);
         let fault = |fault: Fault| server.explain(WHAT, fault);
@@ -72,16 +78,35 @@ impl PostgresStore {
             .max_connections(options.readers.max(1))
             .acquire_timeout(CONNECT_WITHIN)
             .connect_lazy_with(server.options.clone());
+        tokio::spawn(listen::listen(server.options.clone(), hint));
         Ok(Self {
-            writer: Writer::start(db, connect, Arc::new(server.clone()), None),
+            writer: Writer::start(db, connect.clone(), Arc::new(server.clone()), None),
             readers: Pool::Postgres(readers),
+            connect,
             backend: server,
         })
+    }
+
+    /// Puts what a backup holds, a file that [`Store::backup`](crate::Store::backup) wrote on
+    /// either database, into a new and empty database; all or nothing. The file stays as it is.
+    pub async fn restore(&self, from: &Path, tell: impl FnMut(Copied) + Send) -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|error| self.backend.explain_io(error))?;
+        let copy = folder.path().join("backup.db");
+        std::fs::copy(from, &copy).map_err(|error| self.backend.explain_io(error))?;
+        let backup = SqliteStore::open(&copy, SqliteOptions::default()).await?;
+        let copied = backup.copy_to(self, tell).await;
+        crate::Store::close(&backup).await;
+        copied
+    }
+
+    /// What people call the database; without its password.
+    pub fn name(&self) -> &str {
+        &self.backend.name
     }
 }
 
 impl PostgresServer {
-    fn named(url: &str) -> Result<Self> {
+    fn named(url: &str, hints: watch::Receiver<u64>) -> Result<Self> {
         let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::Unavailable {
             what: WHAT,
             source: format!("the address of the database is not understood: {error}").into(),
@@ -100,7 +125,20 @@ impl PostgresServer {
                 IDLE_IN_TRANSACTION_MS,
             )])
             .disable_statement_logging();
-        Ok(Self { options, name })
+        Ok(Self {
+            options,
+            name,
+            hints,
+        })
+    }
+}
+
+impl PostgresServer {
+    fn explain_io(&self, error: std::io::Error) -> StoreError {
+        StoreError::Unavailable {
+            what: "the restoring of a backup",
+            source: Box::new(error),
+        }
     }
 }
 
@@ -134,10 +172,10 @@ impl Backend for PostgresServer {
     fn read_within(&self) -> Duration {
         READ_WITHIN
     }
-    async fn backup(&self, _readers: &Pool, _to: &Path) -> Result<()> {
-        Err(StoreError::Unavailable {
-            what: "the backup",
-            source: "not here yet".into(),
-        })
+    fn hints(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.hints.clone())
+    }
+    async fn backup(store: &PostgresStore, to: &Path) -> Result<()> {
+        SqliteStore::copied_from(store, to).await
     }
 }

@@ -30,29 +30,29 @@ pub(super) fn limit(given: u32, default: u32, most: u32) -> i64 {
 /// Reads columns by name. What cannot be read is damage, named by its column.
 pub(super) trait Columns {
     /// A text.
-    fn text(&self, column: &'static str) -> Result<String, Fault>;
+    fn text(&self, column: &str) -> Result<String, Fault>;
     /// A text that may be missing.
-    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, Fault>;
+    fn maybe_text(&self, column: &str) -> Result<Option<String>, Fault>;
     /// An integer that may be missing.
-    fn maybe_integer(&self, column: &'static str) -> Result<Option<i64>, Fault>;
+    fn maybe_integer(&self, column: &str) -> Result<Option<i64>, Fault>;
     /// Bytes.
-    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, Fault>;
+    fn bytes(&self, column: &str) -> Result<Vec<u8>, Fault>;
 
     /// An integer.
-    fn integer(&self, column: &'static str) -> Result<i64, Fault> {
+    fn integer(&self, column: &str) -> Result<i64, Fault> {
         self.maybe_integer(column)?
             .ok_or_else(|| unreadable(column, "it is missing"))
     }
     /// An integer that is a count.
-    fn count(&self, column: &'static str) -> Result<u64, Fault> {
+    fn count(&self, column: &str) -> Result<u64, Fault> {
         u64::try_from(self.integer(column)?).map_err(|why| unreadable(column, why))
     }
     /// A point in time.
-    fn time(&self, column: &'static str) -> Result<Timestamp, Fault> {
+    fn time(&self, column: &str) -> Result<Timestamp, Fault> {
         Timestamp::from_microsecond(self.integer(column)?).map_err(|why| unreadable(column, why))
     }
     /// A point in time that may be missing.
-    fn maybe_time(&self, column: &'static str) -> Result<Option<Timestamp>, Fault> {
+    fn maybe_time(&self, column: &str) -> Result<Option<Timestamp>, Fault> {
         match self.maybe_integer(column)? {
             None => Ok(None),
             Some(at) => Timestamp::from_microsecond(at)
@@ -61,23 +61,23 @@ pub(super) trait Columns {
         }
     }
     /// An id of the model's.
-    fn id<T: FromStr<Err: Display>>(&self, column: &'static str) -> Result<T, Fault> {
+    fn id<T: FromStr<Err: Display>>(&self, column: &str) -> Result<T, Fault> {
         self.text(column)?
             .parse()
             .map_err(|why| unreadable(column, why))
     }
     /// An id of the model's that may be missing.
-    fn maybe_id<T: FromStr<Err: Display>>(&self, column: &'static str) -> Result<Option<T>, Fault> {
+    fn maybe_id<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Option<T>, Fault> {
         self.maybe_text(column)?
             .map(|text| text.parse().map_err(|why| unreadable(column, why)))
             .transpose()
     }
     /// A JSON text.
-    fn json(&self, column: &'static str) -> Result<Value, Fault> {
+    fn json(&self, column: &str) -> Result<Value, Fault> {
         serde_json::from_str(&self.text(column)?).map_err(|why| unreadable(column, why))
     }
     /// A JSON text that may be missing.
-    fn maybe_json(&self, column: &'static str) -> Result<Option<Value>, Fault> {
+    fn maybe_json(&self, column: &str) -> Result<Option<Value>, Fault> {
         self.maybe_text(column)?
             .map(|text| serde_json::from_str(&text).map_err(|why| unreadable(column, why)))
             .transpose()
@@ -85,25 +85,25 @@ pub(super) trait Columns {
 }
 
 impl Columns for Row {
-    fn text(&self, column: &'static str) -> Result<String, Fault> {
+    fn text(&self, column: &str) -> Result<String, Fault> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
         }?)
     }
-    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, Fault> {
+    fn maybe_text(&self, column: &str) -> Result<Option<String>, Fault> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
         }?)
     }
-    fn maybe_integer(&self, column: &'static str) -> Result<Option<i64>, Fault> {
+    fn maybe_integer(&self, column: &str) -> Result<Option<i64>, Fault> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
         }?)
     }
-    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, Fault> {
+    fn bytes(&self, column: &str) -> Result<Vec<u8>, Fault> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
@@ -111,7 +111,7 @@ impl Columns for Row {
     }
 }
 
-fn unreadable(column: &'static str, why: impl Display) -> Fault {
+fn unreadable(column: &str, why: impl Display) -> Fault {
     Fault::unreadable(format!(
         "a value in column `{column}` cannot be read: {why}"
     ))

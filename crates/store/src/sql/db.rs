@@ -57,6 +57,14 @@ impl Value {
             Self::Bytes(_) => Self::Bytes(Vec::new()),
         }
     }
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Integer(_) | Self::MaybeInteger(_) => 8,
+            Self::Text(text) => text.as_ref().map_or(0, String::len),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
 }
 
 impl From<i64> for Value {

@@ -5,17 +5,20 @@ use airboss_model::LaneId;
 use super::codec::{Columns as _, integer};
 use super::db::{Db, Pool, Sql};
 use super::fault::Fault;
+use super::lanes;
 use super::writer::Write;
 use crate::EffectRow;
 
 const UNFINISHED: &str = "SELECT lane, seq, ordinal, body FROM effects
     WHERE lane = $1 AND outcome IS NULL ORDER BY seq, ordinal";
 const FINISH: &str = "UPDATE effects SET outcome = coalesce(outcome, $4)
-    WHERE lane = $1 AND seq = $2 AND ordinal = $3";
+    WHERE lane = $1 AND seq = $2 AND ordinal = $3
+    AND EXISTS (SELECT 1 FROM lanes WHERE lanes.lane = $1 AND epoch = $5)";
 
 /// The end of an effect. The first outcome stands.
 pub(super) struct Finish {
     pub(super) lane: LaneId,
+    pub(super) epoch: u64,
     pub(super) seq: u64,
     pub(super) ordinal: u32,
     pub(super) outcome: String,
@@ -31,9 +34,11 @@ impl Write for Finish {
             .bind(integer(self.seq)?)
             .bind(i64::from(self.ordinal))
             .bind(&self.outcome)
-            .execute(db)
+            .bind(integer(self.epoch)?)
+            .execute(&mut *db)
             .await?;
         if finished == 0 {
+            lanes::fence(db, &self.lane, self.epoch).await?;
             return Err(Fault::conflict(
                 Self::WHAT,
                 format!(

@@ -1,18 +1,20 @@
 //! Evidence: measurements, and the judge's state after some of them.
 
-use airboss_model::RolloutId;
+use airboss_model::{LaneId, RolloutId};
 
 use super::codec::{Columns as _, integer, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::lanes;
 use super::writer::Write;
 use crate::EvidenceRow;
 
 /// What is asked, for messages.
 pub(super) const WHAT: &str = "the recording of measurements";
 
-const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot) VALUES ";
-const UNLESS_THERE: &str = " ON CONFLICT (rollout, tick) DO NOTHING";
+const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot) SELECT * FROM (VALUES ";
+const IF_OWNED: &str = ") AS news WHERE EXISTS (SELECT 1 FROM lanes WHERE lane = ";
+const UNLESS_THERE: &str = ") ON CONFLICT (rollout, tick) DO NOTHING";
 /// Rows to a statement: as many of the first size as fit, then of the next. Few sizes, so that
 /// few statements are prepared.
 const CHUNKS: [usize; 3] = [64, 8, 1];
@@ -31,11 +33,15 @@ struct Prepared {
     snapshot: Option<String>,
 }
 
-/// Measurements of any rollouts, all or none.
-pub(super) struct Append(Vec<Prepared>);
+/// Measurements of a lane's rollouts, all or none.
+pub(super) struct Append {
+    lane: LaneId,
+    epoch: u64,
+    rows: Vec<Prepared>,
+}
 
 impl Append {
-    pub(super) fn new(rows: &[EvidenceRow]) -> Result<Self, Fault> {
+    pub(super) fn new(lane: &LaneId, epoch: u64, rows: &[EvidenceRow]) -> Result<Self, Fault> {
         let prepare = |row: &EvidenceRow| {
             Ok(Prepared {
                 rollout: row.rollout.clone(),
@@ -45,7 +51,60 @@ impl Append {
                 snapshot: row.snapshot.as_ref().map(ToString::to_string),
             })
         };
-        rows.iter().map(prepare).collect::<Result<_, _>>().map(Self)
+        Ok(Self {
+            lane: lane.clone(),
+            epoch,
+            rows: rows.iter().map(prepare).collect::<Result<_, Fault>>()?,
+        })
+    }
+}
+
+impl Append {
+    async fn add(&self, db: &mut Db, rows: &[Prepared]) -> Result<(), Fault> {
+        let mut query = Sql::begin(ADD);
+        let mut before = "";
+        for row in rows {
+            query.push(before).push_row([
+                row.rollout.as_str().into(),
+                row.tick.into(),
+                row.at.into(),
+                (&row.body).into(),
+                (&row.snapshot).into(),
+            ]);
+            before = ", ";
+        }
+        query
+            .push(IF_OWNED)
+            .push_bind(self.lane.as_str())
+            .push(" AND epoch = ")
+            .push_bind(integer(self.epoch)?)
+            .push(UNLESS_THERE);
+        let added = query.execute(&mut *db).await?;
+        if added == rows.len() as u64 {
+            return Ok(());
+        }
+        lanes::fence(db, &self.lane, self.epoch).await?;
+        // A repeated request brings the same rows; anything else is a second writer.
+        for row in rows {
+            let same = Sql::new(IS_SAME)
+                .bind(row.rollout.as_str())
+                .bind(row.tick)
+                .bind(row.at)
+                .bind(&row.body)
+                .bind(&row.snapshot)
+                .fetch_one(&mut *db)
+                .await?;
+            if same.count("same")? == 0 {
+                return Err(Fault::conflict(
+                    WHAT,
+                    format!(
+                        "tick {} of {} is already recorded with other content",
+                        row.tick, row.rollout
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -54,57 +113,16 @@ impl Write for Append {
     const WHAT: &'static str = WHAT;
 
     async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
-        let mut rest = self.0.as_slice();
+        let mut rest = self.rows.as_slice();
         for size in CHUNKS {
             let (chunks, behind) = rest.split_at(rest.len() / size * size);
             for chunk in chunks.chunks_exact(size) {
-                add(db, chunk).await?;
+                self.add(db, chunk).await?;
             }
             rest = behind;
         }
         Ok(())
     }
-}
-
-async fn add(db: &mut Db, rows: &[Prepared]) -> Result<(), Fault> {
-    let mut query = Sql::begin(ADD);
-    let mut before = "";
-    for row in rows {
-        query.push(before).push_row([
-            row.rollout.as_str().into(),
-            row.tick.into(),
-            row.at.into(),
-            (&row.body).into(),
-            (&row.snapshot).into(),
-        ]);
-        before = ", ";
-    }
-    query.push(UNLESS_THERE);
-    let added = query.execute(&mut *db).await?;
-    if added == rows.len() as u64 {
-        return Ok(());
-    }
-    // A repeated request brings the same rows; anything else is a second writer.
-    for row in rows {
-        let same = Sql::new(IS_SAME)
-            .bind(row.rollout.as_str())
-            .bind(row.tick)
-            .bind(row.at)
-            .bind(&row.body)
-            .bind(&row.snapshot)
-            .fetch_one(&mut *db)
-            .await?;
-        if same.count("same")? == 0 {
-            return Err(Fault::conflict(
-                WHAT,
-                format!(
-                    "tick {} of {} is already recorded with other content",
-                    row.tick, row.rollout
-                ),
-            ));
-        }
-    }
-    Ok(())
 }
 
 pub(super) async fn since_snapshot(

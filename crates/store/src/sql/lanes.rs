@@ -2,14 +2,14 @@
 
 use airboss_model::{LaneId, Timestamp};
 
-use super::codec::{Columns as _, micros};
+use super::codec::{Columns as _, integer, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::writer::Write;
-use crate::LaneRow;
+use crate::{LaneRow, StoreError};
 
 /// `owned_until` of a lane that nobody owns: before every time, so one comparison finds it.
-const NOBODY: i64 = i64::MIN;
+pub(super) const NOBODY: i64 = i64::MIN;
 
 const CREATE: &str = "INSERT INTO lanes (lane, seq, epoch, active, pending, owner, owned_until)
     VALUES ($1, 0, 0, 0, 0, NULL, $2) ON CONFLICT (lane) DO NOTHING";
@@ -23,7 +23,7 @@ const CLAIM: &str = "UPDATE lanes SET owner = $1, owned_until = $2, epoch = epoc
     RETURNING lane, seq, epoch, active, owner, owned_until,
         (SELECT state FROM lane_states AS s WHERE s.lane = lanes.lane) AS state";
 const CLAIM_ONE: &str = "UPDATE lanes SET owner = $1, owned_until = $2, epoch = epoch + 1
-    WHERE lane = $4 AND owned_until < $3
+    WHERE lane = $4 AND (owned_until < $3 OR owner = $1)
     RETURNING lane, seq, epoch, active, owner, owned_until,
         (SELECT state FROM lane_states AS s WHERE s.lane = lanes.lane) AS state";
 const RENEW: &str = "UPDATE lanes SET owned_until = $2 WHERE owner = $1 AND owned_until >= $3
@@ -33,6 +33,61 @@ const GET: &str = "SELECT lanes.lane, seq, epoch, active, owner, owned_until, st
     FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane WHERE lanes.lane = $1";
 const ALL: &str = "SELECT lanes.lane, seq, epoch, active, owner, owned_until, state
     FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane ORDER BY lanes.lane";
+
+const HAS_EPOCH: &str = "SELECT count(*) AS here FROM lanes WHERE lane = $1 AND epoch = $2";
+const RAISE: &str = "UPDATE lanes SET epoch = $3 WHERE lane = $1 AND epoch = $2";
+const WAITING: &str = "SELECT lane FROM lanes WHERE owner = $1 AND pending > 0 ORDER BY lane";
+
+/// Refuses who writes under a claim that is no longer the newest.
+pub(super) async fn fence(db: &mut Db, lane: &LaneId, epoch: u64) -> Result<(), Fault> {
+    let here = Sql::new(HAS_EPOCH)
+        .bind(lane.as_str())
+        .bind(integer(epoch)?)
+        .fetch_one(db)
+        .await?;
+    match here.count("here")? {
+        0 => Err(fenced(lane, epoch)),
+        _ => Ok(()),
+    }
+}
+
+fn fenced(lane: &LaneId, epoch: u64) -> Fault {
+    Fault::Refused(StoreError::Fenced {
+        lane: lane.clone(),
+        seq: None,
+        epoch,
+    })
+}
+
+/// A higher epoch for the claim in force.
+pub(super) struct Raise {
+    pub(super) lane: LaneId,
+    pub(super) epoch: u64,
+    pub(super) to: u64,
+}
+
+impl Write for Raise {
+    type Answer = ();
+    const WHAT: &'static str = "the raising of an epoch";
+
+    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        let raised = Sql::new(RAISE)
+            .bind(self.lane.as_str())
+            .bind(integer(self.epoch)?)
+            .bind(integer(self.to.max(self.epoch))?)
+            .execute(db)
+            .await?;
+        match raised {
+            0 => Err(fenced(&self.lane, self.epoch)),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) async fn waiting(db: &Pool, owner: &str) -> Result<Vec<LaneId>, Fault> {
+    let rows = Sql::new(WAITING).bind(owner).fetch_all(db).await?;
+    rows.iter().map(|row| row.id("lane")).collect()
+}
 
 /// Creates the lane where it is new.
 pub(super) async fn create(db: &mut Db, lane: &str) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ mod artifacts;
 pub(crate) mod codec;
 mod commit;
 pub(crate) mod connect;
+mod copy;
 pub(crate) mod db;
 mod effects;
 mod events;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::{
@@ -40,6 +42,8 @@ use crate::{
     RolloutFilter, RolloutRow, ServiceRow, Store, TokenRow,
 };
 use codec::limit;
+use connect::Connect;
+pub use copy::Copied;
 use db::Pool;
 use fault::{Broken, Explain, Fault};
 use writer::Writer;
@@ -52,8 +56,12 @@ const MOST: u32 = 5_000;
 pub(crate) trait Backend: Explain + Clone + 'static {
     /// How long one reading may take.
     fn read_within(&self) -> Duration;
+    /// What other controllers write, where there may be any.
+    fn hints(&self) -> Option<watch::Receiver<u64>>;
     /// Writes a consistent copy of the whole database to a new file.
-    async fn backup(&self, readers: &Pool, to: &Path) -> Result<()>;
+    async fn backup(store: &SqlStore<Self>, to: &Path) -> Result<()>
+    where
+        Self: Sized;
 }
 
 /// Durable state in a SQL database.
@@ -64,11 +72,47 @@ pub(crate) trait Backend: Explain + Clone + 'static {
 pub struct SqlStore<B> {
     pub(crate) writer: Writer,
     pub(crate) readers: Pool,
+    pub(crate) connect: Connect,
     pub(crate) backend: B,
 }
 
 #[allow(private_bounds, reason = "nobody else makes a backend")]
 impl<B: Backend> SqlStore<B> {
+    /// Copies everything, as it is at one moment, into a new and empty store; all or nothing.
+    /// From then on controllers work on the copy: whoever still works on this one is not obeyed by
+    /// targets that heard of the copy. `tell` hears how far it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`](crate::StoreError::Conflict) where the other store holds anything.
+    pub async fn copy_to<C: Backend>(
+        &self,
+        to: &SqlStore<C>,
+        mut tell: impl FnMut(Copied) + Send,
+    ) -> Result<()> {
+        self.copy(to, true, &mut tell).await
+    }
+
+    pub(crate) async fn copy<C: Backend>(
+        &self,
+        to: &SqlStore<C>,
+        to_work: bool,
+        tell: &mut (dyn FnMut(Copied) + Send),
+    ) -> Result<()> {
+        let ours = |fault| self.backend.explain(copy::WHAT, fault);
+        let mut from = self.readers.take().await.map_err(ours)?;
+        let connected = to.connect.connect().await;
+        let mut target =
+            connected.map_err(|broken| to.backend.explain_broken(copy::WHAT, &broken))?;
+        let done = copy::copy(&mut from, &mut target, to_work, tell).await;
+        if done.is_err() {
+            // The reading transaction must not stay in the pool.
+            drop(from.run("ROLLBACK").await);
+        }
+        done.map_err(|fault| to.backend.explain(copy::WHAT, fault))?;
+        let closed = target.close().await;
+        closed.map_err(|fault| to.backend.explain(copy::WHAT, fault))
+    }
+
     async fn read<T>(
         &self,
         what: &'static str,
@@ -162,6 +206,14 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn renew(&self, owner: &str, until: Timestamp, now: Timestamp) -> Result<Vec<LaneId>> {
         self.writer.run(lanes::Renew::new(owner, until, now)).await
     }
+    async fn raise_epoch(&self, lane: &LaneId, epoch: u64, to: u64) -> Result<()> {
+        let lane = lane.clone();
+        self.writer.run(lanes::Raise { lane, epoch, to }).await
+    }
+    async fn waiting(&self, owner: &str) -> Result<Vec<LaneId>> {
+        let query = lanes::waiting(&self.readers, owner);
+        self.read("the reading of lanes", query).await
+    }
     async fn release_claims(&self, owner: &str) -> Result<()> {
         self.writer.run(lanes::Release(owner.to_owned())).await
     }
@@ -189,12 +241,14 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn finish_effect(
         &self,
         lane: &LaneId,
+        epoch: u64,
         seq: u64,
         ordinal: u32,
         outcome: &str,
     ) -> Result<()> {
         let finish = effects::Finish {
             lane: lane.clone(),
+            epoch,
             seq,
             ordinal,
             outcome: outcome.to_owned(),
@@ -202,11 +256,12 @@ impl<B: Backend> Store for SqlStore<B> {
         self.writer.run(finish).await
     }
 
-    async fn append_evidence(&self, rows: &[EvidenceRow]) -> Result<()> {
+    async fn append_evidence(&self, lane: &LaneId, epoch: u64, rows: &[EvidenceRow]) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        let append = self.read(evidence::WHAT, async { evidence::Append::new(rows) });
+        let append = async { evidence::Append::new(lane, epoch, rows) };
+        let append = self.read(evidence::WHAT, append);
         self.writer.run(append.await?).await
     }
     async fn evidence_since_snapshot(
@@ -289,8 +344,12 @@ impl<B: Backend> Store for SqlStore<B> {
         self.read("the reading of records", query).await
     }
 
+    fn hints(&self) -> Option<watch::Receiver<u64>> {
+        self.backend.hints()
+    }
+
     async fn backup(&self, to: &Path) -> Result<()> {
-        self.backend.backup(&self.readers, to).await
+        B::backup(self, to).await
     }
     async fn verify(&self) -> Result<Vec<String>> {
         let query = verify::check(&self.readers);
@@ -304,8 +363,7 @@ impl<B: Backend> Store for SqlStore<B> {
     }
 }
 
-/// A new empty database in memory, for tests of statements' plans.
-#[cfg(test)]
+/// A new empty database in memory.
 pub(crate) async fn fresh() -> Result<db::Db, Fault> {
     let options = sqlx::sqlite::SqliteConnectOptions::new().in_memory(true);
     let connect = connect::Connect::Sqlite(options);

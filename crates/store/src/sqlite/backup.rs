@@ -10,12 +10,12 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::open::{marker, sync_folder_of, write_marker};
-use super::{SqliteFile, SqliteStore};
+use super::{SqliteFile, SqliteOptions, SqliteStore};
 use crate::sql::connect::Connect;
 use crate::sql::db::Sql;
 use crate::sql::fault::{Explain as _, Fault};
-use crate::sql::{migrate, verify};
-use crate::{Result, StoreError};
+use crate::sql::{Backend, SqlStore, migrate, verify};
+use crate::{Result, Store as _, StoreError};
 
 const WHAT: &str = "the backup";
 /// What a backup is called while it is not finished.
@@ -152,6 +152,43 @@ async fn vacuum_into(place: &SqliteFile, partial: &Path) -> Result<(), Fault> {
 }
 
 impl SqliteStore {
+    /// Writes what another store holds to a new file, so that a file named `to` is always whole.
+    pub(crate) async fn copied_from<B: Backend>(from: &SqlStore<B>, to: &Path) -> Result<()> {
+        let target = SqliteFile::new(to.to_owned());
+        let io = |error| target.explain_io(WHAT, error);
+        if fs::exists(to).map_err(io)? {
+            return Err(StoreError::Conflict {
+                what: WHAT,
+                detail: format!("{} exists already", to.display()),
+            });
+        }
+        let partial = SqliteFile::new(target.beside(PARTIAL));
+        let leavings = ["", "-wal", "-shm", ".created"].map(|suffix| partial.beside(suffix));
+        for path in &leavings {
+            if fs::exists(path).map_err(io)? {
+                fs::remove_file(path).map_err(io)?;
+            }
+        }
+        let store = Self::open(partial.path(), SqliteOptions::default()).await?;
+        let copied = from.copy(&store, false, &mut |_| {}).await;
+        store.close().await;
+        // No longer a store but a copy of one; a copy that failed goes as a whole.
+        for path in &leavings[if copied.is_ok() { 1 } else { 0 }..] {
+            if fs::exists(path).map_err(io)? {
+                fs::remove_file(path).map_err(io)?;
+            }
+        }
+        copied?;
+        let to = to.to_owned();
+        blocking(move || {
+            File::open(partial.path())?.sync_all()?;
+            fs::rename(partial.path(), &to)?;
+            sync_folder_of(&to)
+        })
+        .await
+        .map_err(io)
+    }
+
     /// Writes a backup named after `at` into the folder `backups` beside the database, where
     /// damage is told to look for it, and keeps the newest `keep` (at least this one). Only one
     /// may run at a time. Returns the backup.

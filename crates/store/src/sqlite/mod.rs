@@ -14,9 +14,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::Result;
-use crate::sql::db::Pool;
 use crate::sql::{Backend, SqlStore};
 
 /// Durable state in one SQLite file.
@@ -68,7 +68,10 @@ impl Backend for SqliteFile {
         // A file answers in the end.
         Duration::MAX
     }
-    async fn backup(&self, _readers: &Pool, to: &Path) -> Result<()> {
-        backup::write(self, to).await
+    fn hints(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+    async fn backup(store: &SqliteStore, to: &Path) -> Result<()> {
+        backup::write(&store.backend, to).await
     }
 }

@@ -58,8 +58,9 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
         .connect_lazy_with(connect.read_only(true));
     let explain = Arc::new(place.clone());
     Ok(SqliteStore {
-        writer: Writer::start(db, Connect::Sqlite(write), explain, in_use),
+        writer: Writer::start(db, Connect::Sqlite(write.clone()), explain, in_use),
         readers: Pool::Sqlite(readers),
+        connect: Connect::Sqlite(write),
         backend: place,
     })
 }

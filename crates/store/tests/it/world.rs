@@ -156,7 +156,8 @@ impl World {
                     .await
                     .unwrap();
                 let lane = self.lanes.entry(id).or_default();
-                assert_eq!(got.is_some(), lane.is_free(*now));
+                let own = lane.owner.is_some_and(|(by, _)| by == *owner);
+                assert_eq!(got.is_some(), own || lane.is_free(*now));
                 if let Some(row) = got {
                     lane.take(*owner, *now);
                     assert_eq!(row.epoch, lane.epoch);
@@ -193,17 +194,24 @@ impl World {
                 ordinal,
             } => {
                 let id = lane(LANES[*index]);
+                let epoch = self.lanes.get(&id).map_or(0, |lane| lane.epoch);
                 let known = self
                     .lanes
                     .get_mut(&id)
                     .and_then(|lane| lane.effects.get_mut(&(*seq, *ordinal)));
-                let done = store.finish_effect(&id, *seq, *ordinal, "done").await;
+                let done = store
+                    .finish_effect(&id, epoch, *seq, *ordinal, "done")
+                    .await;
                 match known {
                     Some(finished) => {
                         done.unwrap();
                         *finished = true;
                     }
-                    None => assert!(matches!(done, Err(StoreError::Conflict { .. }))),
+                    // A lane that nobody claimed has no epoch that anybody could finish under.
+                    None => match self.lanes.contains_key(&id) {
+                        true => assert!(matches!(done, Err(StoreError::Conflict { .. }))),
+                        false => assert!(matches!(done, Err(StoreError::Fenced { .. }))),
+                    },
                 }
             }
         }

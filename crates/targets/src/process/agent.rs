@@ -1,6 +1,6 @@
 //! The agent's loop: takes in what shall be true, moves every lane towards it, reports.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use airboss_model::LaneId;
 use airboss_proxy::Options;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
@@ -21,6 +21,7 @@ use super::instance::News;
 use super::journal::{Journal, State};
 use super::lane::{Lane, Means};
 use super::launch::Site;
+use super::link::Link;
 use super::lock::Lock;
 use super::logs::Logs;
 use super::poll::poll;
@@ -33,8 +34,6 @@ use super::router::Inherited;
 pub const MAX_LANES: usize = 256;
 /// News of instances that may wait for the loop.
 const NEWS: usize = 1024;
-/// Log requests that are remembered as answered.
-const ANSWERED: usize = 1024;
 /// A report without an answer in this time is sent again.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The last report of a stopping agent gets this long.
@@ -110,9 +109,9 @@ pub async fn run(
                     agent.news(news);
                 }
             }
-            Some(set) = inbox.desired.recv() => agent.take_in(set),
-            Some(answer) = inbox.answers.recv() => agent.answered(answer),
-            Some((id, done)) = inbox.logs.recv() => agent.logs_answered(&id, done),
+            Some((from, set)) = inbox.desired.recv() => agent.take_in(from, set),
+            Some((from, answer)) = inbox.answers.recv() => agent.answered(from, answer),
+            Some((from, id, done)) = inbox.logs.recv() => agent.logs_answered(from, &id, done),
             _ = tick.tick() => {}
         }
     };
@@ -120,12 +119,15 @@ pub async fn run(
     Ok(())
 }
 
+/// What a controller said to a report: which one, and what.
+type Answer = (usize, Result<ReportAck, ClientError>);
+
 /// What reaches the loop from its tasks.
 struct Inbox {
     news: mpsc::Receiver<News>,
-    desired: mpsc::Receiver<DesiredSet>,
-    answers: mpsc::Receiver<Result<ReportAck, ClientError>>,
-    logs: mpsc::Receiver<(String, Result<(), ClientError>)>,
+    desired: mpsc::Receiver<(usize, DesiredSet)>,
+    answers: mpsc::Receiver<Answer>,
+    logs: mpsc::Receiver<(usize, String, Result<(), ClientError>)>,
 }
 
 struct Agent {
@@ -137,20 +139,15 @@ struct Agent {
     splitter: Options,
     inherited: Inherited,
     site: Arc<Site>,
-    client: Client,
+    /// The controllers, each of which hears everything.
+    links: Vec<Link>,
     lanes: BTreeMap<LaneId, Lane>,
     journal: Journal,
-    reports: Reports,
     problems: BTreeMap<&'static str, String>,
-    /// Version and incarnation of the newest desired set.
-    seen: Option<(u64, String)>,
-    behind: u32,
-    poke: Arc<Notify>,
-    answered_logs: VecDeque<String>,
     arms_swept: usize,
     news: mpsc::Sender<News>,
-    answers: mpsc::Sender<Result<ReportAck, ClientError>>,
-    logs: mpsc::Sender<(String, Result<(), ClientError>)>,
+    answers: mpsc::Sender<Answer>,
+    logs: mpsc::Sender<(usize, String, Result<(), ClientError>)>,
     tasks: JoinSet<()>,
     /// Held while the agent lives.
     _lock: Lock,
@@ -165,10 +162,10 @@ impl Agent {
             source,
         };
         let (journal, state) = Journal::open(&root)?;
-        let client = Client::new(&config.controller, &config.token, config.ca.as_deref())?;
+        let clients = Client::each(&config.controllers, &config.token, config.ca.as_deref())?;
         let kernel_boot = super::artifact::boot_id();
         let site = Arc::new(Site {
-            artifacts: ArtifactStore::open(&root, client.clone())?,
+            artifacts: ArtifactStore::open(&root, clients.clone())?,
             logs: Logs::open(root.join("logs")).map_err(folder)?,
             ports: Ports::new(config.ports, &root.to_string_lossy()),
             term_grace: config.term_grace,
@@ -186,7 +183,15 @@ impl Agent {
         };
         let boot = Uuid::new_v4().to_string();
         let mut agent = Self {
-            reports: Reports::new(id.clone(), boot, config.report_every),
+            links: clients
+                .into_iter()
+                .map(|client| {
+                    Link::new(
+                        client,
+                        Reports::new(id.clone(), boot.clone(), config.report_every),
+                    )
+                })
+                .collect(),
             id,
             kernel_boot,
             clock: config.clock,
@@ -195,14 +200,9 @@ impl Agent {
             splitter: config.splitter,
             inherited: Mutex::new(config.listeners),
             site,
-            client,
             lanes: BTreeMap::new(),
             journal,
             problems: BTreeMap::new(),
-            seen: None,
-            behind: 0,
-            poke: Arc::default(),
-            answered_logs: VecDeque::new(),
             arms_swept: 0,
             news,
             answers,
@@ -223,13 +223,15 @@ impl Agent {
             ?strays,
             "agent starts"
         );
-        agent.tasks.spawn(poll(
-            agent.client.clone(),
-            agent.id.clone(),
-            config.poll_wait,
-            Arc::clone(&agent.poke),
-            desired,
-        ));
+        for (from, link) in agent.links.iter().enumerate() {
+            agent.tasks.spawn(poll(
+                link.client.clone(),
+                agent.id.clone(),
+                config.poll_wait,
+                Arc::clone(&link.poke),
+                (from, desired.clone()),
+            ));
+        }
         let inbox = Inbox {
             news: news_in,
             desired: desired_in,
@@ -254,21 +256,28 @@ impl Agent {
     fn news(&mut self, news: News) {
         if let Some(lane) = self.lanes.get_mut(&news.lane) {
             lane.news(&news.arm, news.index, news.status);
-            self.reports.changed();
+            self.changed();
         }
     }
 
-    fn take_in(&mut self, set: DesiredSet) {
-        self.seen = Some((set.version, set.incarnation));
+    /// Something changed that every controller should know at once.
+    fn changed(&mut self) {
+        self.links
+            .iter_mut()
+            .for_each(|link| link.reports.changed());
+    }
+
+    fn take_in(&mut self, from: usize, set: DesiredSet) {
+        self.links[from].seen = Some((set.version, set.incarnation));
         self.problems.remove("lanes");
         for desired in set.lanes {
             if let Some(lane) = self.lanes.get_mut(&desired.lane) {
                 if lane.take_in(desired) {
-                    self.reports.changed();
+                    self.changed();
                 }
             } else if self.lanes.len() < MAX_LANES {
                 self.lanes.insert(desired.lane.clone(), Lane::new(desired));
-                self.reports.changed();
+                self.changed();
             } else {
                 let problem = format!(
                     "{} is not run here: an agent has at most {MAX_LANES} lanes",
@@ -278,8 +287,8 @@ impl Agent {
             }
         }
         for request in set.log_requests {
-            if !self.answered_logs.contains(&request.id) {
-                self.answer_logs(request);
+            if !self.links[from].answered_logs.contains(&request.id) {
+                self.answer_logs(from, request);
             }
         }
     }
@@ -351,7 +360,10 @@ impl Agent {
 
     fn send_report(&mut self) {
         for (id, lane) in &mut self.lanes {
-            self.reports.count(id, lane.take_counts());
+            let counted = lane.take_counts();
+            for link in &mut self.links {
+                link.reports.count(id, &counted);
+            }
         }
         let now = (self.clock)();
         let (lanes, problems) = (&self.lanes, &self.problems);
@@ -362,50 +374,41 @@ impl Agent {
                 .map(|lane| lane.observe(now, &problems))
                 .collect()
         };
-        if let Some(report) = self.reports.next(now, observed) {
-            let (client, answers) = (self.client.clone(), self.answers.clone());
+        for (to, link) in self.links.iter_mut().enumerate() {
+            let Some(report) = link.reports.next(now, observed) else {
+                continue;
+            };
+            let (client, answers) = (link.client.clone(), self.answers.clone());
             self.tasks.spawn(async move {
+                let answer = client.report(&report, REPORT_TIMEOUT).await;
                 // Nobody listens any more where the agent ends.
-                let _ = answers
-                    .send(client.report(&report, REPORT_TIMEOUT).await)
-                    .await;
+                let _ = answers.send((to, answer)).await;
             });
         }
     }
 
-    fn answered(&mut self, answer: Result<ReportAck, ClientError>) {
+    fn answered(&mut self, from: usize, answer: Result<ReportAck, ClientError>) {
+        let link = &mut self.links[from];
         match answer {
             Ok(ack) => {
-                self.reports.acknowledged();
+                link.acknowledged(&ack);
                 let now = (self.clock)();
                 for id in &ack.renewed {
                     if let Some(lane) = self.lanes.get_mut(id) {
                         lane.renew(now);
                     }
                 }
-                let current = self.seen.as_ref().is_some_and(|(version, incarnation)| {
-                    ack.incarnation == *incarnation && ack.version <= *version
-                });
-                self.behind = if current { 0 } else { self.behind + 1 };
-                // Twice in a row: the answer to the open question is not just under way.
-                if self.behind >= 2 {
-                    self.behind = 0;
-                    self.poke.notify_one();
-                }
             }
             Err(error) => {
-                if self.reports.unanswered() {
+                if link.reports.unanswered() {
                     tracing::warn!(%error, "report not taken");
                 }
             }
         }
     }
 
-    fn answer_logs(&mut self, request: LogRequest) {
-        if self.answered_logs.len() >= ANSWERED {
-            self.answered_logs.pop_front();
-        }
-        self.answered_logs.push_back(request.id.clone());
+    fn answer_logs(&mut self, from: usize, request: LogRequest) {
+        self.links[from].answers_logs(&request.id);
         let prefixes: Vec<String> = match (&request.arm, self.lanes.get(&request.lane)) {
             (Some(arm), _) => vec![format!("{arm}.")],
             (None, Some(lane)) => lane.specs().map(|spec| format!("{}.", spec.arm)).collect(),
@@ -413,7 +416,7 @@ impl Agent {
         };
         let (site, client, done) = (
             Arc::clone(&self.site),
-            self.client.clone(),
+            self.links[from].client.clone(),
             self.logs.clone(),
         );
         self.tasks.spawn(async move {
@@ -427,14 +430,15 @@ impl Agent {
                 },
             };
             let sent = client.logs(&id, &answer).await;
-            let _ = done.send((id, sent)).await;
+            let _ = done.send((from, id, sent)).await;
         });
     }
 
-    fn logs_answered(&mut self, id: &str, done: Result<(), ClientError>) {
+    fn logs_answered(&mut self, from: usize, id: &str, done: Result<(), ClientError>) {
         if let Err(error) = done {
             tracing::warn!(%error, "log lines not taken; sent again where they are still asked for");
-            self.answered_logs.retain(|answered| answered != id);
+            let answered = &mut self.links[from].answered_logs;
+            answered.retain(|answered| answered != id);
         }
     }
 
@@ -465,16 +469,18 @@ impl Agent {
     /// Hands in what is open and what was counted since, as far as the controller answers.
     async fn last_report(&mut self, inbox: &mut Inbox) {
         let all = async {
-            self.reports.changed();
-            // At most the report under way, its repetition and one more.
-            for _ in 0..3 {
+            self.changed();
+            // Of each at most the report under way, its repetition and one more.
+            for _ in 0..3 * self.links.len() {
                 self.send_report();
-                if !self.reports.is_sending() {
+                if !self.links.iter().any(|link| link.reports.is_sending()) {
                     break;
                 }
                 match inbox.answers.recv().await {
-                    Some(Ok(_)) => self.reports.acknowledged(),
-                    _ => break,
+                    Some((from, Ok(_))) => self.links[from].reports.acknowledged(),
+                    // Left as being sent, so that the others are waited for.
+                    Some((_, Err(_))) => {}
+                    None => break,
                 }
             }
         };

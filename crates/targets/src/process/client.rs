@@ -61,6 +61,9 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
+    /// The agent was given no address.
+    #[error("no controller is known: name one with --controller")]
+    Nobody,
 }
 
 /// Tells an HTTP client which certificates to trust for `url`: those in the PEM file `ca` and no
@@ -127,6 +130,16 @@ impl Client {
             controller,
             token: token.to_owned(),
         })
+    }
+
+    /// One for each controller.
+    pub fn each(
+        controllers: &[String],
+        token: &str,
+        ca: Option<&Path>,
+    ) -> Result<Vec<Self>, ClientError> {
+        let clients = controllers.iter().map(|one| Self::new(one, token, ca));
+        clients.collect()
     }
 
     /// What shall be true, as soon as there is a version above `after`, or after `wait`.

@@ -18,8 +18,9 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct AgentConfig {
     /// The folder whose subfolder `agent` is the agent's own.
     pub data_dir: PathBuf,
-    /// The controller's address, such as `http://127.0.0.1:4180`.
-    pub controller: String,
+    /// The controllers' addresses, such as `http://127.0.0.1:4180`. Each is told everything; whose
+    /// claim on a lane is the newest is obeyed.
+    pub controllers: Vec<String>,
     /// The token that agent and controller share.
     pub token: String,
     /// The PEM file with the certificates to trust for an `https` controller; the system's where
@@ -52,13 +53,13 @@ impl AgentConfig {
     /// An agent with default limits.
     pub fn new(
         data_dir: impl Into<PathBuf>,
-        controller: impl Into<String>,
+        controllers: Vec<String>,
         token: impl Into<String>,
         clock: Clock,
     ) -> Self {
         Self {
             data_dir: data_dir.into(),
-            controller: controller.into(),
+            controllers,
             token: token.into(),
             ca: None,
             clock,
@@ -80,7 +81,7 @@ impl fmt::Debug for AgentConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentConfig")
             .field("data_dir", &self.data_dir)
-            .field("controller", &self.controller)
+            .field("controllers", &self.controllers)
             .finish_non_exhaustive()
     }
 }

@@ -24,6 +24,7 @@ mod instance;
 mod journal;
 mod lane;
 mod launch;
+mod link;
 mod lock;
 mod logs;
 mod poll;

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::protocol::DesiredSet;
 
-/// Asks the controller for news, always; after a broken connection from the start, as it may be
+/// Asks a controller, the one numbered `from`, for news, always; after a broken connection from the start, as it may be
 /// another incarnation then.
 pub(super) async fn poll(
     client: Client,
     agent: String,
     wait: Duration,
     poke: Arc<Notify>,
-    desired: mpsc::Sender<DesiredSet>,
+    (from, desired): (usize, mpsc::Sender<(usize, DesiredSet)>),
 ) {
     let (mut after, mut failures) = (0, 0_u32);
     // The first question is answered at once.
@@ -37,7 +37,7 @@ pub(super) async fn poll(
                 after = set.version;
                 let early = patience > Duration::ZERO && asked.elapsed() < patience / 2;
                 patience = wait;
-                if desired.send(set).await.is_err() {
+                if desired.send((from, set)).await.is_err() {
                     return;
                 }
                 // A controller that does not hold the question must not be asked in a circle.

@@ -51,9 +51,9 @@ impl Reports {
     }
 
     /// Adds what a lane's splitter counted.
-    pub fn count(&mut self, lane: &LaneId, counted: Vec<InstanceCounts>) {
+    pub fn count(&mut self, lane: &LaneId, counted: &[InstanceCounts]) {
         for one in counted {
-            let key = (lane.clone(), one.arm, one.instance);
+            let key = (lane.clone(), one.arm.clone(), one.instance.clone());
             let (users, mirrored) = self.pending.entry(key).or_default();
             users.add(&one.counts);
             mirrored.add(&one.mirrored);

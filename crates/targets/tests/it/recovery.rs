@@ -137,7 +137,7 @@ fn agent_process() {
         .build()
         .unwrap();
     let (_stop, stopped) = watch::channel(None);
-    let config = AgentConfig::new(folder, controller, "token", clock());
+    let config = AgentConfig::new(folder, vec![controller], "token", clock());
     runtime.block_on(run(config, stopped)).unwrap();
 }
 

@@ -69,7 +69,7 @@ impl World {
     pub fn config(&self) -> AgentConfig {
         let mut config = AgentConfig::new(
             self.folder.path(),
-            &self.controller.address,
+            vec![self.controller.address.clone()],
             "token",
             Arc::clone(&self.clock),
         );
@@ -218,6 +218,7 @@ pub fn id(name: &str) -> ArmId {
 pub fn desired(generation: u64, arms: &[&DesiredArm], traffic: DesiredTraffic) -> Desired {
     Desired {
         lane: "app/production".parse().unwrap(),
+        epoch: 0,
         generation,
         arms: arms.iter().map(|arm| (*arm).clone()).collect(),
         traffic,

@@ -58,6 +58,8 @@ pub struct House {
     pub listen: SocketAddr,
     /// Variables that every process of it gets besides.
     pub variables: Vec<(&'static str, &'static str)>,
+    /// The server that commands are sent to, where it is not the folder's own.
+    pub server: Option<String>,
     running: Vec<Child>,
 }
 
@@ -71,6 +73,7 @@ impl House {
                 .unwrap(),
             listen: xtask::ports::free().unwrap(),
             variables: Vec::new(),
+            server: None,
             running: Vec::new(),
         };
         house.write_manifest(manifest);
@@ -117,11 +120,25 @@ impl House {
             .env_remove("AIRBOSS_TOKEN")
             .env_remove("AIRBOSS_KEY_PASSPHRASE")
             .envs(self.variables.iter().copied());
+        if let Some(server) = &self.server {
+            let token = fs::read_to_string(self.data().join("token")).unwrap_or_default();
+            command.env("AIRBOSS_SERVER", server);
+            command.env("AIRBOSS_TOKEN", token.trim());
+        }
         command
     }
 
     /// Starts a verb that goes on running, and waits until the server answers.
     pub async fn start(&mut self, words: &[&str]) {
+        self.spawn(words);
+        self.until("the server answers", async || {
+            self.run(&["status", "--output", "json"]).await.code == Some(0)
+        })
+        .await;
+    }
+
+    /// Starts a verb that goes on running; its process.
+    pub fn spawn(&mut self, words: &[&str]) -> u32 {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -134,10 +151,7 @@ impl House {
             .spawn()
             .unwrap();
         self.running.push(child);
-        self.until("the server answers", async || {
-            self.run(&["status", "--output", "json"]).await.code == Some(0)
-        })
-        .await;
+        self.running[self.running.len() - 1].id()
     }
 
     /// Runs a verb to its end.
@@ -268,6 +282,12 @@ impl House {
                 std::thread::sleep(LOOK_EVERY);
             }
         }
+    }
+
+    /// Ends a process of ours by its id, without a word to it.
+    pub fn kill(&mut self, pid: u32) {
+        let at = self.running.iter().position(|it| it.id() == pid);
+        self.kill_started(at.expect("it is ours"));
     }
 
     /// Ends a process that `start` started, without a word to it.

@@ -4,6 +4,9 @@ pub mod house;
 pub mod http;
 pub mod manifest;
 pub mod processes;
+pub mod relay;
+pub mod replicas;
 
 pub use house::{House, Said};
 pub use manifest::Manifest;
+pub use replicas::Replicas;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use airboss_store::Store;
+use airboss_store::{Store, StoreError};
 
 use crate::make::{at, claimed, command, commit, lane};
 
@@ -138,6 +138,37 @@ pub async fn an_expired_claim_is_not_renewed(store: &dyn Store) {
         store.lane(&id).await.unwrap().unwrap().owned_until,
         Some(at(90))
     );
+}
+
+pub async fn an_owner_claims_its_lane_again_under_a_higher_epoch(store: &dyn Store) {
+    let first = claimed(store, &lane("a/production"), "one").await;
+    let again = claimed(store, &first.lane, "one").await;
+    assert_eq!(again.epoch, first.epoch + 1);
+    let refused = store.commit(&commit(&first)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Fenced { .. }));
+}
+
+pub async fn an_epoch_is_raised_by_its_owner_only(store: &dyn Store) {
+    let mut row = claimed(store, &lane("a/production"), "one").await;
+    store.raise_epoch(&row.lane, row.epoch, 40).await.unwrap();
+    let refused = store.raise_epoch(&row.lane, row.epoch, 50).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })));
+    row.epoch = 40;
+    store.commit(&commit(&row)).await.unwrap();
+    // Never lowered.
+    store.raise_epoch(&row.lane, 40, 7).await.unwrap();
+    let kept = store.lane(&row.lane).await.unwrap().unwrap();
+    assert_eq!(kept.epoch, 40);
+}
+
+pub async fn an_owner_is_told_where_commands_wait(store: &dyn Store) {
+    let (a, b) = (lane("a/production"), lane("b/production"));
+    claimed(store, &a, "one").await;
+    claimed(store, &b, "two").await;
+    assert_eq!(store.waiting("one").await.unwrap(), []);
+    store.enqueue(&command(&a, "ship a")).await.unwrap();
+    store.enqueue(&command(&b, "ship b")).await.unwrap();
+    assert_eq!(store.waiting("one").await.unwrap(), [a]);
 }
 
 pub async fn lanes_given_back_are_free_at_once(store: &dyn Store) {

@@ -24,6 +24,9 @@ macro_rules! suite {
                 a_new_lane_can_be_claimed_by_name
                 of_two_owners_that_race_one_gets_each_lane
                 an_expired_claim_is_not_renewed
+                an_owner_claims_its_lane_again_under_a_higher_epoch
+                an_epoch_is_raised_by_its_owner_only
+                an_owner_is_told_where_commands_wait
                 lanes_given_back_are_free_at_once;
             commits:
                 a_commit_under_an_old_epoch_writes_nothing
@@ -73,6 +76,7 @@ macro_rules! suite {
                 evidence_continues_behind_the_newest_snapshot
                 the_same_evidence_again_changes_nothing
                 other_evidence_under_a_recorded_tick_is_refused_whole
+                a_former_owner_records_and_finishes_nothing
                 numbers_come_back_bit_for_bit
                 a_newer_note_replaces_an_older_one_of_its_topic;
             tokens:

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use super::listing::{Listing, boot_id, hash};
 use super::unpack::unpack;
 use super::{ArtifactError, Change, MAX_BYTES};
-use crate::process::client::Client;
+use crate::process::client::{Client, ClientError};
 
 /// An artifact that was found as shipped a moment ago.
 #[derive(Debug, Clone)]
@@ -30,7 +30,8 @@ pub(in super::super) struct Prepared {
 pub(in super::super) struct ArtifactStore {
     blobs: PathBuf,
     artifacts: PathBuf,
-    client: Client,
+    /// The controllers, any of which may have an archive.
+    clients: Vec<Client>,
     /// One start at a time works on an artifact.
     busy: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -42,7 +43,7 @@ enum Look {
 
 impl ArtifactStore {
     /// Makes the folders below `root` and clears what a crash left half-done.
-    pub fn open(root: &Path, client: Client) -> Result<Self, ArtifactError> {
+    pub fn open(root: &Path, clients: Vec<Client>) -> Result<Self, ArtifactError> {
         let (blobs, artifacts) = (root.join("blobs"), root.join("artifacts"));
         for folder in [&blobs, &artifacts] {
             fs::create_dir_all(folder).map_err(ArtifactError::io("create", folder))?;
@@ -56,7 +57,7 @@ impl ArtifactStore {
         Ok(Self {
             blobs,
             artifacts,
-            client,
+            clients,
             busy: Mutex::default(),
         })
     }
@@ -95,7 +96,14 @@ impl ArtifactStore {
 
     async fn fetch(&self, digest: Digest, blob: &Path) -> Result<(), ArtifactError> {
         let fail = |source| ArtifactError::Fetch { digest, source };
-        let mut stream = self.client.blob(digest).await.map_err(fail)?;
+        let mut found = Err(ClientError::Nobody);
+        for client in &self.clients {
+            found = client.blob(digest).await;
+            if found.is_ok() {
+                break;
+            }
+        }
+        let mut stream = found.map_err(fail)?;
         let tmp = blob.with_extension("tmp");
         let mut file = tokio::fs::File::create(&tmp)
             .await

@@ -90,6 +90,14 @@ impl Lane {
 
     /// Takes in a newer desired state. True where it changed something.
     pub fn take_in(&mut self, desired: Desired) -> bool {
+        let claim = self.desired.epoch;
+        if desired.epoch < claim {
+            // It will hear from the store that the lane is another's now.
+            tracing::info!(lane = %desired.lane, claim, asked_under = desired.epoch, "a controller that lost the lane is not obeyed");
+            return false;
+        }
+        self.desired.epoch = desired.epoch;
+        let newer_claim = desired.epoch > claim;
         let (have, asked) = (self.desired.generation, desired.generation);
         if asked < have || (asked == have && desired != self.desired) {
             self.refused = Some(if asked < have {
@@ -105,10 +113,10 @@ impl Lane {
                     desired.lane
                 )
             });
-            return false;
+            return newer_claim;
         }
         self.refused = None;
-        let changed = desired != self.desired;
+        let changed = newer_claim || desired != self.desired;
         self.desired = desired;
         for spec in &self.desired.arms {
             let Some(arm) = self.arms.get(&spec.arm) else {

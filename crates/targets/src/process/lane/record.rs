@@ -139,6 +139,7 @@ impl Lane {
         Observed {
             lane: self.desired.lane.clone(),
             generation: self.desired.generation,
+            epoch: self.desired.epoch,
             traffic,
             arms: arms.collect(),
             problems,

@@ -1,0 +1,282 @@
+//! `airboss store`: the database itself, beside any server.
+
+use std::path::{Path, PathBuf};
+
+use airboss_engine::{Event, Lane, evolve};
+use airboss_model::LaneId;
+use airboss_runtime::Clock;
+use airboss_store::{
+    Copied, EventFilter, LaneRow, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store,
+};
+use anyhow::Context as _;
+
+use crate::exit::{Exit, UsageError};
+use crate::host::folder::{Folder, RoleLock};
+use crate::terminal::Console;
+
+/// Backups that `store backup` keeps beside the database.
+const BACKUPS: usize = 4;
+
+/// Looks after the database that `airboss serve` works on.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StoreArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: StoreVerb,
+    /// The PostgreSQL database, as for `airboss serve` [default: SQLite in the data folder]
+    #[arg(
+        long,
+        global = true,
+        env = "AIRBOSS_DATABASE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database: Option<String>,
+    /// The data folder [default: $AIRBOSS_HOME, else .airboss]
+    #[arg(
+        long,
+        global = true,
+        env = "AIRBOSS_HOME",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What to do with the database.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum StoreVerb {
+    /// Take the steps of the schema that are missing, as `airboss serve` does when it starts
+    Migrate,
+    /// Check it whole: structure, every event against its seal, every state against its events
+    Verify,
+    /// Write a consistent copy to a file, while Airboss runs
+    Backup(BackupArgs),
+    /// Put a backup in the database's place; the server must be stopped
+    Restore(RestoreArgs),
+    /// Copy everything from SQLite into a new PostgreSQL database; the server must be stopped
+    Copy(CopyArgs),
+}
+
+/// `airboss store backup`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BackupArgs {
+    /// The new file [default with SQLite: named after the time, in backups beside the database, of which the newest 4 stay]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `airboss store restore`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RestoreArgs {
+    /// A file that `airboss store backup` wrote, from either kind of database
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `airboss store copy`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CopyArgs {
+    /// The new, empty PostgreSQL database
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+}
+
+/// Does it.
+///
+/// # Errors
+/// Where the database cannot be opened, read or written, or is in use where it must not be.
+pub async fn run(args: StoreArgs, console: &mut Console) -> anyhow::Result<Exit> {
+    let folder = || Folder::open(args.data_dir.as_deref());
+    match (&args.verb, &args.database) {
+        (StoreVerb::Migrate, _) => {
+            let store = open(&args).await?;
+            store.close().await;
+            console.text("✓ the schema is the newest that this Airboss knows")?;
+        }
+        (StoreVerb::Verify, _) => {
+            let store = open(&args).await?;
+            let checked = verify(&*store, console).await;
+            store.close().await;
+            return checked;
+        }
+        (StoreVerb::Backup(BackupArgs { file: Some(file) }), _) => {
+            let store = open(&args).await?;
+            let written = store.backup(file).await;
+            store.close().await;
+            written?;
+            console.text(&format!("✓ written to {}", file.display()))?;
+        }
+        (StoreVerb::Backup(BackupArgs { file: None }), None) => {
+            let store = SqliteStore::open(database(&folder()?), SqliteOptions::default()).await?;
+            let written = store.back_up(Clock::system().now(), BACKUPS).await;
+            store.close().await;
+            console.text(&format!("✓ written to {}", written?.display()))?;
+        }
+        (StoreVerb::Backup(BackupArgs { file: None }), Some(_)) => {
+            return Err(
+                UsageError("name the file to write: airboss store backup FILE".to_owned()).into(),
+            );
+        }
+        (StoreVerb::Restore(restore), None) => {
+            let folder = folder()?;
+            let _stopped = stopped(&folder)?;
+            let aside = Clock::system().now().strftime("%Y%m%dT%H%M%SZ").to_string();
+            SqliteStore::restore(&restore.file, &database(&folder), &aside).await?;
+            console.text(&format!(
+                "✓ restored; what was there before lies beside it, its names ending in .{aside}"
+            ))?;
+        }
+        (StoreVerb::Restore(restore), Some(url)) => {
+            let store = PostgresStore::open(url, PostgresOptions::default()).await?;
+            let mut told = Ok(());
+            let restored = store.restore(&restore.file, |copied| tell(console, &copied, &mut told));
+            let restored = restored.await;
+            store.close().await;
+            restored?;
+            told?;
+            console.text("✓ restored whole")?;
+        }
+        (StoreVerb::Copy(copy), None) => {
+            let folder = folder()?;
+            let _stopped = stopped(&folder)?;
+            let path = database(&folder);
+            anyhow::ensure!(path.exists(), "there is no database {}", path.display());
+            let from = SqliteStore::open(path, SqliteOptions::default()).await?;
+            let to = PostgresStore::open(&copy.to, PostgresOptions::default()).await?;
+            let mut told = Ok(());
+            let copied = from.copy_to(&to, |copied| tell(console, &copied, &mut told));
+            copied.await?;
+            told?;
+            anyhow::ensure!(
+                from.log_head().await? == to.log_head().await?,
+                "the copy's ledger is not its source's: do not use it"
+            );
+            let checked = verify(&to, console).await;
+            from.close().await;
+            to.close().await;
+            console.text("The file is left as it was. Start `airboss serve --database …` from now on, and not without")?;
+            return checked;
+        }
+        (StoreVerb::Copy(_), Some(_)) => {
+            return Err(UsageError(
+                "copy goes from SQLite in the data folder to --to; between PostgreSQL databases use backup and restore, or PostgreSQL's own tools".to_owned(),
+            )
+            .into());
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn database(folder: &Folder) -> PathBuf {
+    folder.path().join("airboss.db")
+}
+
+/// Nobody else works in the folder for as long as this is held.
+fn stopped(folder: &Folder) -> anyhow::Result<RoleLock> {
+    folder.lock("controller")
+}
+
+async fn open(args: &StoreArgs) -> anyhow::Result<Box<dyn Store>> {
+    if let Some(url) = &args.database {
+        return Ok(Box::new(
+            PostgresStore::open(url, PostgresOptions::default()).await?,
+        ));
+    }
+    let folder = Folder::open(args.data_dir.as_deref())?;
+    let path: &Path = &database(&folder);
+    anyhow::ensure!(
+        path.exists(),
+        "there is no database {}; name the data folder with --data-dir",
+        path.display()
+    );
+    Ok(Box::new(
+        SqliteStore::open(path, SqliteOptions::default()).await?,
+    ))
+}
+
+/// A line for every table that is copied whole; where it cannot be printed that is told later.
+fn tell(console: &mut Console, copied: &Copied, told: &mut anyhow::Result<()>) {
+    if copied.done && told.is_ok() {
+        let line = format!("  {:<16} {:>9} rows", copied.table, copied.rows);
+        *told = console
+            .text(&line)
+            .context("the progress cannot be printed");
+    }
+}
+
+/// Every finding of the store's own check, and every lane whose state its events do not lead to.
+async fn verify(store: &dyn Store, console: &mut Console) -> anyhow::Result<Exit> {
+    let mut findings = store.verify().await?;
+    let lanes = store.lanes().await?;
+    let mut events = 0;
+    for row in &lanes {
+        let (replayed, count) = replay(store, &row.lane).await?;
+        events += count;
+        findings.extend(differs(row, replayed));
+    }
+    for finding in &findings {
+        console.text(&format!("✗ {}", crate::render::harmless(finding)))?;
+    }
+    if !findings.is_empty() {
+        return Ok(Exit::RolledBack);
+    }
+    let size = store.log_head().await?.size();
+    console.text(&format!(
+        "✓ {size} events are as they were sealed; {events} of them lead {} lanes to the states that are kept",
+        lanes.len()
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// The state that a lane's events lead to, or what was wrong with them, and how many they are.
+async fn replay(store: &dyn Store, id: &LaneId) -> anyhow::Result<(Result<Lane, String>, u64)> {
+    let (mut lane, mut after, mut count) = (Lane::new(id.clone()), 0, 0);
+    loop {
+        let filter = EventFilter {
+            after,
+            lane: Some(id.clone()),
+            ..EventFilter::default()
+        };
+        let events = store.events(&filter).await?;
+        let Some(last) = events.last() else {
+            return Ok((Ok(lane), count));
+        };
+        after = last.number;
+        for event in events {
+            count += 1;
+            match serde_json::from_value::<Event>(event.body) {
+                Ok(event) => lane = evolve(lane, &event),
+                Err(why) => {
+                    let why = format!("event {} of {id} is not understood: {why}", event.number);
+                    return Ok((Err(why), count));
+                }
+            }
+        }
+    }
+}
+
+fn differs(row: &LaneRow, replayed: Result<Lane, String>) -> Option<String> {
+    let replayed = match replayed {
+        Ok(lane) => lane,
+        Err(why) => return Some(why),
+    };
+    let kept = match &row.state {
+        Some(state) => match serde_json::from_value::<Lane>(state.clone()) {
+            Ok(lane) => lane,
+            Err(why) => {
+                return Some(format!(
+                    "the state of {} is not understood: {why}",
+                    row.lane
+                ));
+            }
+        },
+        None => Lane::new(row.lane.clone()),
+    };
+    (kept != replayed).then(|| {
+        format!(
+            "the state of {} is not the one that its events lead to",
+            row.lane
+        )
+    })
+}
