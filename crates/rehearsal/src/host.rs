@@ -205,6 +205,7 @@ impl Host {
         });
         Some(Observed {
             lane: lane.clone(),
+            epoch: place.desired.epoch,
             generation: place.desired.generation,
             arms: arms.collect(),
             traffic,

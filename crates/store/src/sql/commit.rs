@@ -120,7 +120,7 @@ impl Prepared {
     pub(super) fn fenced(&self) -> StoreError {
         StoreError::Fenced {
             lane: self.lane.clone(),
-            seq: self.seq,
+            seq: Some(self.seq),
             epoch: self.epoch,
         }
     }
