@@ -69,7 +69,7 @@ while read -r word; do
         start) start ;;
         stop) halt fast ;;
         # As a power cut: every process of the server at once, and no word to anybody.
-        crash) kill -KILL $(family) && rm -f "$data/postmaster.pid" ;;
+        crash) kill -KILL $(family) && rm -f "$data/postmaster.pid" "$folder"/.s.PGSQL.*.lock ;;
         promote) "${as[@]}" "$bin/pg_ctl" -D "$data" -s -w promote >/dev/null ;;
         freeze) kill -STOP $(family) ;;
         thaw) kill -CONT $(family) ;;
