@@ -198,8 +198,10 @@ impl Store for SimStore {
         self.call("effects", |t| Ok(t.pending_effects(lane))).await
     }
     async fn raise_epoch(&self, lane: &LaneId, epoch: u64, to: u64) -> Result<()> {
-        self.call("the raising of an epoch", |t| t.raise_epoch(lane, epoch, to))
-            .await
+        self.call("the raising of an epoch", |t| {
+            t.raise_epoch(lane, epoch, to)
+        })
+        .await
     }
     async fn waiting(&self, owner: &str) -> Result<Vec<LaneId>> {
         self.call("lanes", |t| Ok(t.waiting(owner))).await

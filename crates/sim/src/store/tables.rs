@@ -230,7 +230,7 @@ impl Tables {
         Ok(())
     }
     pub(super) fn waiting(&self, owner: &str) -> Vec<LaneId> {
-        let ours = |lane: &&Lane| lane.owner.as_ref().is_some_and(|(by, _)| by == owner);
+        let ours = |lane: &LaneTable| lane.owner.as_ref().is_some_and(|(by, _)| by == owner);
         let lanes = self.lanes.iter();
         lanes
             .filter(|(_, lane)| ours(lane) && lane.pending > 0)
