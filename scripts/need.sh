@@ -27,6 +27,9 @@ for package in "$@"; do
     elif [ "$package" = postgresql ] && compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then
         continue
     # A program of that name is as good as the package, wherever it came from.
+    # Some packages hold no program of their name.
+    elif [ "$package" = python3-venv ] && python3 -c 'import venv, ensurepip' 2>/dev/null; then
+        continue
     elif ! command -v "$package" >/dev/null && [ ! -x "/usr/sbin/$package" ]; then
         missing+=("$package")
     fi
@@ -47,6 +50,10 @@ if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/
     # Tests start servers of their own; Debian's, which it would start with the system, is not wanted.
     "${as_root[@]}" mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
+if [[ " ${missing[*]} " == *" docker-registry "* ]] && command -v systemctl >/dev/null; then
+    # As above: Debian would start one that anybody may write to.
+    "${as_root[@]}" systemctl mask --quiet docker-registry.service 2>/dev/null || true
 fi
 export DEBIAN_FRONTEND=noninteractive
 install=("${as_root[@]}" apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}")

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "ledger", "attest"]),
     ("proxy", &["model"]),
     ("targets", &["model", "proxy"]),
+    ("oci", &["model", "targets"]),
     ("telemetry", &["model", "judge"]),
     (
         "runtime",
@@ -76,6 +77,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
             "runtime",
             "rehearsal",
+            "oci",
             "server",
         ],
     ),

@@ -93,6 +93,7 @@ fn client_verb(verb: Verb, global: GlobalArgs) -> anyhow::Result<Exit> {
             Verb::Record(args) => commands::record::run(args, context).await,
             Verb::Slo(args) => commands::slo::run(args, context).await,
             Verb::Trace(args) => commands::trace::run(args, context).await,
+            Verb::Artifact(args) => commands::artifact::run(args, context).await,
             Verb::Audit(args) => commands::audit::run(args, context).await,
             Verb::Token(args) => commands::token::run(args, context).await,
             Verb::Doctor(args) => commands::doctor::run(args, context).await,

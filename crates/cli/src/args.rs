@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use airboss_model::Span;
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::artifact::ArtifactArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::init::InitArgs;
@@ -12,6 +13,7 @@ use crate::commands::judge::JudgeArgs;
 use crate::commands::keys::KeysArgs;
 use crate::commands::rehearse::RehearseArgs;
 use crate::commands::schema::SchemaArgs;
+use crate::commands::source::RegistryArgs;
 use crate::commands::store::StoreArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::{MANIFEST, Output};
@@ -134,6 +136,8 @@ pub enum Verb {
     Slo(SloArgs),
     /// List everything linked to a version, digest, rollout, person or environment
     Trace(TraceArgs),
+    /// Look at what was shipped: where it is from, whether a tag was moved, how long it is kept
+    Artifact(ArtifactArgs),
     /// Check that the record is the one that was sealed, or export a rollout's part of it
     Audit(AuditArgs),
     /// Make, list and revoke the tokens that let people, CI and agents in
@@ -197,8 +201,8 @@ pub struct WaitArgs {
 /// `airboss ship`.
 #[derive(Debug, Clone, Args)]
 pub struct ShipArgs {
-    /// What to ship: a folder, a file, or a .tar archive
-    #[arg(value_name = "PATH")]
+    /// What to ship: a folder, a file, a .tar archive, or an image as oci://REGISTRY/REPOSITORY:TAG
+    #[arg(value_name = "PATH|IMAGE")]
     pub path: PathBuf,
     /// The version, such as 1.4.0; it stands for this content for good
     #[arg(long, value_name = "VERSION")]
@@ -215,6 +219,9 @@ pub struct ShipArgs {
     /// It repairs what spends an error budget, so it goes although a budget is spent
     #[arg(long)]
     pub fix: bool,
+    /// Registries.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// Following.
     #[command(flatten)]
     pub wait: WaitArgs,

@@ -16,7 +16,7 @@ pub enum Exit {
     Error = 1,
     /// The command line or the manifest is wrong, or names something that does not exist.
     Usage = 2,
-    /// The release was taken back; `judge` says fail; `audit` found a change.
+    /// The release was taken back; `judge` says fail; `audit` or `artifact drift` found a change.
     RolledBack = 3,
     /// The server understood the command and refuses it.
     Refused = 4,
@@ -46,7 +46,7 @@ pub const MEANINGS: [(Exit, &str); 9] = [
     ),
     (
         Exit::RolledBack,
-        "rolled back: the release was exposed and taken back; judge: fail; audit: changed",
+        "rolled back: the release was exposed and taken back; judge: fail; audit, artifact drift: changed",
     ),
     (
         Exit::Refused,

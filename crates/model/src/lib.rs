@@ -10,10 +10,12 @@
 pub mod evidence;
 pub mod id;
 pub mod manifest;
+pub mod origin;
 pub mod status_set;
 pub mod target;
 pub mod time;
 pub mod traffic;
 
 pub use id::{ArmId, Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
+pub use origin::Origin;
 pub use time::{Span, Timestamp};

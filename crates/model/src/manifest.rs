@@ -20,7 +20,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use read::{BYTES_MAX, Document, FINDINGS_MAX, Resource, parse, parse_bytes};
-pub use rules::{ENTRIES_MAX, INSTANCES_MAX, PLACEHOLDERS, SLOS_MAX, STEPS_MAX};
+pub use rules::{ENTRIES_MAX, INSTANCES_MAX, KEEP_MAX, PLACEHOLDERS, SLOS_MAX, STEPS_MAX};
 pub use schema::schema;
 pub use secrets::is_secret_name;
 pub use template::{Detected, SCHEMA_FILE, template};
@@ -86,6 +86,38 @@ pub struct ServiceSpec {
     /// How a release reaches users.
     #[serde(default)]
     pub rollout: RolloutSpec,
+    /// How long the content of releases is kept.
+    #[serde(default, skip_serializing_if = "Retention::is_default")]
+    pub retention: Retention,
+}
+
+/// How long the content of a service's releases is kept. What runs anywhere, waits, or can be
+/// returned to is kept in any case, and so is what either rule keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// The newest so many releases are kept.
+    #[serde(default = "ten")]
+    #[schemars(range(max = 500))]
+    pub keep_last: u32,
+    /// Releases are kept this long after they were made.
+    #[serde(default = "thirty_days")]
+    pub keep_for: Span,
+}
+
+impl Retention {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            keep_last: ten(),
+            keep_for: thirty_days(),
+        }
+    }
 }
 
 /// Where and how instances run. Exactly one field is set.
@@ -443,6 +475,12 @@ fn yes() -> bool {
 }
 fn one_second() -> Span {
     Span::secs(1)
+}
+fn ten() -> u32 {
+    10
+}
+fn thirty_days() -> Span {
+    Span::secs(30 * 24 * 3_600)
 }
 fn ten_seconds() -> Span {
     Span::secs(10)

@@ -98,7 +98,7 @@ impl FromStr for Scope {
 }
 
 /// Paths that only an administrator changes.
-const ADMINISTRATION: [&str; 1] = ["/api/v1/tokens"];
+const ADMINISTRATION: [&str; 2] = ["/api/v1/tokens", "/api/v1/retention"];
 
 /// The scope that a request needs. What is not known to need less needs `ship` to change
 /// something; the OpenAPI document says the same of each operation, from here.
@@ -365,6 +365,7 @@ mod tests {
             (Method::DELETE, "/api/v1/nowhere", Scope::Ship),
             (Method::GET, "/api/v1/tokens", Scope::Admin),
             (Method::POST, "/api/v1/tokens/t1/revoke", Scope::Admin),
+            (Method::POST, "/api/v1/retention", Scope::Admin),
             (Method::GET, "/api/v1/tokensible", Scope::Read),
             (Method::GET, "/agent/v1/desired", Scope::Agent),
         ];

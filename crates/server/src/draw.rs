@@ -66,6 +66,7 @@ pub fn lane(
             lost_since: lane.target_lost.map(|at| at.to_string()),
             ..agent_view(agent)
         },
+        moved_tags: Vec::new(),
         problems: lane
             .seen
             .as_ref()

@@ -10,8 +10,10 @@ pub mod api;
 pub mod blobs;
 mod draw;
 mod listen;
+mod origins;
 mod problem;
 mod promises;
+pub mod retention;
 mod routes;
 
 use std::sync::Arc;

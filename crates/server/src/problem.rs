@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::views::Problem;
+use crate::blobs::BlobError;
 
 /// A problem with the status that it is answered with.
 #[derive(Debug)]
@@ -142,6 +143,26 @@ impl From<HubError> for Failure {
             HubError::NoAnswer(_) => StatusCode::GATEWAY_TIMEOUT,
         };
         Self::new(status, "unavailable", error.to_string())
+    }
+}
+
+impl From<BlobError> for Failure {
+    fn from(error: BlobError) -> Self {
+        let (status, code) = match &error {
+            BlobError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            BlobError::Broken { .. } | BlobError::Empty => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid")
+            }
+            full if full.is_disk_full() => {
+                let message = format!("the disk is full: {full}");
+                return Self::new(StatusCode::INSUFFICIENT_STORAGE, "unavailable", message);
+            }
+            BlobError::Io { .. } | BlobError::Place { .. } => {
+                tracing::error!(%error, "an artifact's content cannot be kept or had");
+                (StatusCode::INTERNAL_SERVER_ERROR, "unavailable")
+            }
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -20,7 +20,7 @@ pub use sqlite::{
 };
 
 use airboss_ledger::{Frontier, Hash, Record, Tile};
-use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use airboss_model::{Digest, LaneId, Origin, ReleaseId, RolloutId, ServiceName, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -117,10 +117,26 @@ pub trait Store: Send + Sync + 'static {
     /// The newest manifest of every service, by name.
     async fn services(&self) -> Result<Vec<ServiceRow>>;
 
-    /// Notes that an artifact's content is kept. Repeating it changes nothing.
+    /// Notes that an artifact's content is kept. Repeating it changes nothing but when it was
+    /// kept last, and that it was removed meanwhile.
     async fn put_artifact(&self, artifact: &ArtifactRow) -> Result<()>;
-    /// An artifact by its digest.
+    /// An artifact by its digest, while its content is kept.
     async fn artifact(&self, digest: &Digest) -> Result<Option<ArtifactRow>>;
+    /// Artifacts with all that is known of them, those kept last first.
+    async fn artifacts(&self, filter: &ArtifactFilter) -> Result<Vec<KeptArtifact>>;
+    /// Notes where an artifact was taken from and, where that was a tag, what the tag points to.
+    /// The same again changes nothing but the latter.
+    async fn put_origin(&self, digest: &Digest, origin: &Origin, at: Timestamp) -> Result<()>;
+    /// Notes what a tag points to; a later look replaces an earlier one.
+    async fn put_tag(&self, repository: &str, tag: &str, seen: &TagSeen) -> Result<()>;
+    /// Notes that an artifact's content is removed. What is known of it stays. False where it
+    /// was kept again after `planned`, or is not there: its content must stay then.
+    async fn remove_artifact(
+        &self,
+        digest: &Digest,
+        removal: &Removal,
+        planned: Timestamp,
+    ) -> Result<bool>;
 
     /// Pins a version to a digest. The same pair again returns the row that exists; another
     /// digest is [`StoreError::VersionPinned`].

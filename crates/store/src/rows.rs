@@ -1,7 +1,7 @@
 //! The rows that callers and the store exchange.
 
 use airboss_model::{
-    Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp,
+    Digest, EnvironmentName, LaneId, Origin, ReleaseId, RolloutId, ServiceName, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,65 @@ pub struct ArtifactRow {
     pub source: String,
     /// When it was first registered.
     pub at: Timestamp,
+}
+
+/// An artifact with all that is known of where it came from and whether its content is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptArtifact {
+    /// The artifact as it was first registered.
+    pub artifact: ArtifactRow,
+    /// When it was registered last.
+    pub kept_at: Timestamp,
+    /// When and why its content was removed; None while it is there.
+    pub removed: Option<Removal>,
+    /// Where it was taken from, the newest first.
+    pub origins: Vec<KnownOrigin>,
+    /// The releases that are pinned to it, oldest first.
+    pub releases: Vec<ReleaseId>,
+}
+
+/// Why an artifact's content is not there any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// When it was removed.
+    pub at: Timestamp,
+    /// Why, in a line.
+    pub why: String,
+}
+
+/// Where an artifact was taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownOrigin {
+    /// The place, as it was then.
+    pub origin: Origin,
+    /// When it was taken from there first.
+    pub at: Timestamp,
+    /// What the tag was last seen to point to; None without a tag.
+    pub seen: Option<TagSeen>,
+}
+
+/// What a tag was seen to point to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagSeen {
+    /// The manifest or index.
+    pub digest: Digest,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Which artifacts to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArtifactFilter {
+    /// The one with this digest.
+    pub digest: Option<Digest>,
+    /// Those that were taken from this manifest of a registry.
+    pub manifest: Option<Digest>,
+    /// Those that were taken from this repository under this tag.
+    pub tag: Option<(String, String)>,
+    /// Only those whose content is there, or only those whose content was removed.
+    pub kept: Option<bool>,
+    /// At most so many; 0 means 100, more than 10,000 means 10,000.
+    pub limit: u32,
 }
 
 /// A version of a service, pinned to a digest.

@@ -6,3 +6,4 @@
 //! * **Start reading** at [`process`].
 
 pub mod process;
+pub mod secret;

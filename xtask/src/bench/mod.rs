@@ -10,6 +10,7 @@
 mod api;
 pub mod app;
 mod footprint;
+mod hashing;
 mod load;
 mod lossless;
 mod page;
@@ -34,7 +35,7 @@ struct Section {
     measure: fn(&Ground<'_>) -> anyhow::Result<String>,
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     Section {
         name: "rollback",
         title: "From a fault to 0 %: a service that Airboss knows",
@@ -79,6 +80,11 @@ const SECTIONS: [Section; 9] = [
         name: "log",
         title: "The log",
         measure: store::measure_log,
+    },
+    Section {
+        name: "hashing",
+        title: "Artifacts",
+        measure: hashing::measure,
     },
 ];
 

@@ -1,4 +1,4 @@
-//! The store's own benches, whose tables belong beside the other figures.
+//! Benches of crates, whose tables belong beside the other figures; the store's is one.
 
 use std::process::{Command, Stdio};
 
@@ -8,7 +8,7 @@ use super::Ground;
 
 /// Commits, evidence, claims and lists.
 pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
-    let (table, command) = bench(ground, "store", "commits")?;
+    let (table, command) = cargo_bench(ground, "airboss-store", "store", "commits")?;
     Ok(format!(
         "{table}\n\n\
          `{command}`: every commit is durable (`synchronous = FULL`) before it is answered, beside bare inserts of the \
@@ -18,7 +18,7 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
 
 /// A log of a million events.
 pub fn measure_log(ground: &Ground<'_>) -> anyhow::Result<String> {
-    let (table, command) = bench(ground, "log", "10000")?;
+    let (table, command) = cargo_bench(ground, "airboss-store", "log", "10000")?;
     Ok(format!(
         "{table}\n\n\
          `{command}`: in one process, on SQLite, without the way over HTTP. Peak memory is the process's own (`VmHWM`), \
@@ -26,11 +26,16 @@ pub fn measure_log(ground: &Ground<'_>) -> anyhow::Result<String> {
     ))
 }
 
-/// Runs a bench, a short one in a trial; its table and how it was called.
-fn bench(ground: &Ground<'_>, name: &str, short: &str) -> anyhow::Result<(String, String)> {
-    let mut words = vec!["bench", "--quiet", "-p", "airboss-store", "--bench", name];
+/// What a crate's bench prints, and the command that it was; `few` is what a short trial measures.
+pub fn cargo_bench(
+    ground: &Ground<'_>,
+    package: &str,
+    bench: &str,
+    few: &str,
+) -> anyhow::Result<(String, String)> {
+    let mut words = vec!["bench", "--quiet", "-p", package, "--bench", bench];
     if ground.quick {
-        words.extend(["--", short]);
+        words.extend(["--", few]);
     }
     let command = format!("cargo {}", words.join(" "));
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

@@ -10,13 +10,14 @@ use std::time::Duration;
 use airboss_ledger::{Hash, Tile};
 use airboss_server::api::log::{RecordList, RecordQuery};
 use airboss_server::api::requests::{
-    ActionRequest, EventQuery, LogQuery, RollbackRequest, RolloutQuery, ShipRequest,
+    ActionRequest, ArtifactQuery, EventQuery, LogQuery, OriginRequest, RetentionRequest,
+    RollbackRequest, RolloutQuery, ShipRequest, TagRequest,
 };
 use airboss_server::api::tokens::{MadeToken, NewToken, TokenList, TokenView};
 use airboss_server::api::trace::{Trace, TraceQuery};
 use airboss_server::api::views::{
-    Accepted, ArtifactView, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView,
-    SloList, SystemView,
+    Accepted, ArtifactDetail, ArtifactList, ArtifactView, EventList, Explanation, LaneList,
+    LogView, RetentionReport, RolloutList, RolloutView, SloList, SystemView,
 };
 use airboss_targets::process::trusting;
 use futures_util::Stream;
@@ -35,6 +36,8 @@ use crate::home::{Server, Whereabouts};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take; uploads and live streams have no such bound.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long retention may take: it removes one archive after the other.
+const RETENTION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How often a release is asked for when its answer is lost; its key makes it one release.
 const SHIP_ATTEMPTS: u32 = 3;
 
@@ -341,6 +344,48 @@ impl Client {
             .header(header::CONTENT_LENGTH, size)
             .body(reqwest::Body::wrap_stream(body));
         self.json(request).await
+    }
+
+    /// Artifacts, those kept last first.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn artifacts(&self, query: &ArtifactQuery) -> Result<ArtifactList, ClientError> {
+        self.json(self.get("/api/v1/artifacts").query(query)).await
+    }
+
+    /// Notes where an artifact was taken from.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where its content is not kept.
+    pub async fn put_origin(
+        &self,
+        digest: &str,
+        origin: &OriginRequest,
+    ) -> Result<ArtifactDetail, ClientError> {
+        let path = format!("/api/v1/artifacts/{}/origins", segment(digest));
+        let request = self.authorised(self.http.put(self.at(&path)));
+        self.json(request.timeout(ANSWER_TIMEOUT).json(origin))
+            .await
+    }
+
+    /// Notes what a registry's tag points to.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn put_tag(&self, tag: &TagRequest) -> Result<(), ClientError> {
+        self.bytes(self.post("/api/v1/tags").json(tag)).await?;
+        Ok(())
+    }
+
+    /// Removes what retention does not keep, or says what that would be.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn retain(&self, request: &RetentionRequest) -> Result<RetentionReport, ClientError> {
+        let send = self.authorised(self.http.post(self.at("/api/v1/retention")));
+        self.json(send.timeout(RETENTION_TIMEOUT).json(request))
+            .await
     }
 
     /// Ships a release. `key` makes it one release however often it is sent.

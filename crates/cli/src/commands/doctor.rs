@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use airboss_model::Timestamp;
 use airboss_model::time::after;
+use airboss_oci::Credentials;
 use airboss_runtime::Clock;
 use airboss_server::api::views::{AgentView, LaneView, SystemView};
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Context;
+use super::{Context, artifact};
 use crate::args::DoctorArgs;
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
@@ -147,6 +148,7 @@ async fn examine(context: &Context) -> Vec<Finding> {
                 findings.extend(of_lane(lane));
                 findings.extend(of_address(&client, lane).await);
             }
+            findings.extend(of_tags(&client, &list.lanes).await);
         }
         Err(error) => findings.push(unanswered(&error)),
     }
@@ -338,6 +340,43 @@ async fn of_address(client: &Client, lane: &LaneView) -> Option<Finding> {
             "see whether a firewall stands between",
         ),
     })
+}
+
+/// Whether the tags of registries behind what serves point to what was shipped. The registries
+/// are asked from here, with this person's credentials.
+async fn of_tags(client: &Client, lanes: &[LaneView]) -> Vec<Finding> {
+    let found = match artifact::look(client, lanes, &Credentials::DockerConfig).await {
+        Ok(found) => found,
+        Err(error) => return vec![told("registries", &error.to_string())],
+    };
+    found.iter().map(of_tag).collect()
+}
+
+/// What a registry says of a tag.
+pub fn of_tag(tag: &artifact::Drift) -> Finding {
+    let what = &tag.lane;
+    match &tag.problem {
+        Some(problem) => Finding {
+            level: Level::Warning,
+            ..told(what, &format!("{}: {problem}", tag.reference))
+        },
+        None if tag.is_moved() => Finding::bad(
+            Level::Warning,
+            what,
+            format!(
+                "{} was moved since {} was made of it; what serves is what was shipped",
+                tag.reference, tag.release
+            ),
+            format!(
+                "see what it points to with `airboss artifact drift {}`, and ship that under a version of its own",
+                what.split('/').next().unwrap_or_default()
+            ),
+        ),
+        None => Finding::good(
+            what,
+            format!("{} points to what was shipped", tag.reference),
+        ),
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

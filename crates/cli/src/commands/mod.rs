@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use crate::exit::UsageError;
 
 pub mod act;
+pub mod artifact;
 pub mod audit;
 pub mod check;
 pub mod completions;
@@ -28,6 +29,7 @@ pub mod rollback;
 pub mod schema;
 pub mod ship;
 pub mod slo;
+pub mod source;
 pub mod status;
 pub mod store;
 mod subject;

@@ -1,20 +1,17 @@
 //! `airboss ship`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use airboss_model::manifest::{self, Resource, Severity};
 use airboss_server::api::requests::ShipRequest;
 use airboss_server::api::views::ArtifactView;
-use airboss_targets::process::artifact;
 use anyhow::{Context as _, bail};
 
+use super::source::{self, Supplied};
 use super::watch::{self, Followed};
 use super::{Context, act, manifest_path, read_manifest};
 use crate::args::ShipArgs;
-use crate::client::Client;
 use crate::exit::{Exit, UsageError};
 use crate::identity;
 use crate::render::{Chunk, Line, Style, words};
@@ -26,16 +23,11 @@ use crate::render::{Chunk, Line, Style, words};
 pub async fn run(args: ShipArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let path = manifest_path(&args.file);
     let (text, service) = read(&path, args.service.as_deref())?;
-    if let Err(error) = std::fs::metadata(&args.path) {
-        bail!(UsageError(format!(
-            "cannot ship {}: {error}\n  name the folder, file or .tar archive that CI built",
-            args.path.display()
-        )));
-    }
+    source::check(&args.path)?;
     let client = context.client()?;
     // Asked first, so that a wrong token or address is told before gigabytes are packed.
     client.system().await?;
-    let artifact = upload(&client, &args.path).await?;
+    let Supplied { artifact, notes } = source::supply(&client, &args.path, &args.registry).await?;
     let request = ShipRequest {
         manifest: text,
         manifest_name: path.display().to_string(),
@@ -48,6 +40,13 @@ pub async fn run(args: ShipArgs, context: &mut Context) -> anyhow::Result<Exit> 
     };
     let key = uuid::Uuid::now_v7().to_string();
     let accepted = client.ship(&request, &key).await?;
+    if !args.output.is_json() {
+        let lines: Vec<Line> = notes
+            .iter()
+            .map(|note| Line::indented(2, vec![Chunk::styled(note, Style::Dim)]))
+            .collect();
+        context.console.lines(&lines)?;
+    }
     // With JSON and --watch, all that is printed is events.
     if !(args.wait.watch && args.output.is_json()) {
         act::tell(&accepted, args.output, context)?;
@@ -119,98 +118,4 @@ fn read(path: &Path, named: Option<&str>) -> anyhow::Result<(String, String)> {
     .to_owned();
     let text = String::from_utf8(bytes).with_context(|| format!("{name} is no UTF-8 text"))?;
     Ok((text, service))
-}
-
-/// Packs what `path` holds and sends it.
-async fn upload(client: &Client, path: &Path) -> anyhow::Result<ArtifactView> {
-    let archive = tempfile::NamedTempFile::new()
-        .context("cannot make a temporary file for the archive; see whether $TMPDIR has space")?;
-    let (from, to) = (path.to_owned(), archive.path().to_owned());
-    let packed = tokio::task::spawn_blocking(move || artifact::pack(&from, &to))
-        .await?
-        .with_context(|| format!("cannot pack {}", path.display()))?;
-    let bar = io::stderr().is_terminal().then(|| Bar::new(packed.size));
-    let sent = move |gone| {
-        if let Some(bar) = &bar {
-            bar.show(gone);
-        }
-    };
-    let source = path.display().to_string();
-    let kept = client
-        .upload(archive.path(), packed.size, &source, sent)
-        .await?;
-    if kept.digest != packed.digest.to_string() {
-        bail!(
-            "the server keeps {} where {} was sent: something between here and there changes \
-             the bytes; nothing was shipped",
-            kept.digest,
-            packed.digest
-        );
-    }
-    Ok(kept)
-}
-
-/// A line on standard error that fills while bytes go; dropping it clears the line.
-struct Bar {
-    total: u64,
-    drawn: Mutex<Option<Instant>>,
-}
-
-/// Pause between two drawings.
-const REDRAW: Duration = Duration::from_millis(100);
-
-impl Bar {
-    fn new(total: u64) -> Self {
-        Self {
-            total,
-            drawn: Mutex::new(None),
-        }
-    }
-
-    fn show(&self, gone: u64) {
-        let Ok(mut drawn) = self.drawn.lock() else {
-            return;
-        };
-        if drawn.is_some_and(|at| at.elapsed() < REDRAW) {
-            return;
-        }
-        *drawn = Some(Instant::now());
-        // Only for the eye: where it cannot be written, nothing is missing.
-        let _ = write!(io::stderr(), "\r{}\x1b[K", bar(gone, self.total));
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        let _ = write!(io::stderr(), "\r\x1b[K");
-    }
-}
-
-fn bar(gone: u64, total: u64) -> String {
-    const CELLS: u64 = 24;
-    let full = (gone.min(total) * CELLS)
-        .checked_div(total)
-        .unwrap_or(CELLS);
-    let cells: String = (0..CELLS)
-        .map(|cell| if cell < full { '█' } else { '░' })
-        .collect();
-    format!(
-        "uploading {cells} {} of {}",
-        words::bytes(gone),
-        words::bytes(total)
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bar;
-
-    #[test]
-    fn the_bar_is_full_when_all_is_sent() {
-        assert_eq!(
-            bar(25_000_000, 100_000_000),
-            "uploading ██████░░░░░░░░░░░░░░░░░░ 25.0 MB of 100 MB"
-        );
-        assert!(!bar(7, 7).contains('░') && !bar(0, 0).contains('░'));
-    }
 }

@@ -68,6 +68,14 @@ pub struct ServeArgs {
         hide_env_values = true
     )]
     pub data_dir: Option<PathBuf>,
+    /// Where artifacts are kept, such as s3://BUCKET/PREFIX?endpoint=URL [default: the data folder]
+    #[arg(
+        long,
+        env = "AIRBOSS_BLOBS",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub blobs: Option<String>,
     /// The process that supervises this one
     #[arg(long, hide = true, value_name = "PID")]
     pub supervisor: Option<u32>,
@@ -133,20 +141,26 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let keys = KeyFolder::of(folder.path())?;
     let log_key = folder.log_key(&keys)?;
     keys.prepare(clock.now())?;
-    let site = Site {
+    let artifacts = match &args.artifacts {
+        Some(path) => path.clone(),
+        None => folder.sub("artifacts")?,
+    };
+    let blobs = match &args.blobs {
+        Some(url) => Blobs::at(url, &artifacts)?,
+        None => Blobs::open(artifacts)?,
+    };
+    let site = Arc::new(Site {
         runtime: Arc::clone(&runtime),
-        blobs: Blobs::open(match &args.artifacts {
-            Some(path) => path.clone(),
-            None => folder.sub("artifacts")?,
-        })?,
+        blobs,
         token: folder.token()?,
         limits: Limits::default(),
         log_key,
         data_dir: folder.path().display().to_string(),
         store: named,
-    };
+    });
     folder.announce(&url, listens, args.tls_cert.as_deref())?;
     tracing::info!(%url, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
+    tokio::spawn(airboss_server::retention::daily(Arc::clone(&site)));
     let (told, draining) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
         stop.told().await;
@@ -183,7 +197,7 @@ async fn open_store(
 async fn axum_serve(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
-    site: Site,
+    site: Arc<Site>,
     stop: tokio::sync::oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
     let (closing, mut closed) = tokio::sync::watch::channel(false);
@@ -192,7 +206,7 @@ async fn axum_serve(
         let _ = stop.await;
         closing.send_replace(true);
     };
-    let serving = airboss_server::listen(listener, tls, app(Arc::new(site)), graceful);
+    let serving = airboss_server::listen(listener, tls, app(site), graceful);
     let patience = async move {
         // Streams to readers never end by themselves.
         let _ = closed.wait_for(|closing| *closing).await;

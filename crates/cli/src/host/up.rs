@@ -74,6 +74,9 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     if let Some(url) = &args.serve.url {
         serve.args(["--url", url]);
     }
+    if let Some(blobs) = &args.serve.blobs {
+        serve.args(["--blobs", blobs]);
+    }
     let mut agent = Part::new("agent", &logs)?;
     let on_stop = if args.leave_running {
         OnStop::Leave

@@ -1,5 +1,6 @@
 //! Views as text. Pure: a view, a width and a choice of colour give lines.
 
+mod artifact;
 mod detail;
 mod layout;
 mod promises;
@@ -9,6 +10,7 @@ mod trace;
 mod tree;
 pub mod words;
 
+pub use artifact::{artifact, artifacts, drift, retention};
 pub use detail::{doctor, event_line, explanation, final_line, lines_of_log};
 pub use layout::{Chunk, Line, Paper, Style, harmless, paint, visible_width};
 pub use promises::slos;

@@ -7,7 +7,7 @@ use super::layout::{Chunk, Line, Style};
 use super::words;
 
 /// A table's lines, columns as wide as their widest cell.
-fn table(head: &[&str], rows: Vec<Vec<Chunk>>) -> Vec<Line> {
+pub(super) fn table(head: &[&str], rows: Vec<Vec<Chunk>>) -> Vec<Line> {
     let mut all = vec![
         head.iter()
             .map(|name| Chunk::styled(name, Style::Dim))

@@ -437,6 +437,10 @@ fn troubles(lane: &LaneView) -> Vec<Line> {
         (Some(_), None) => {}
     }
     texts.extend(lane.problems.iter().cloned());
+    let tags = lane.moved_tags.iter().map(|text| {
+        let text = format!("! {text}");
+        labelled("registry", vec![Chunk::styled(text, Style::Warn)])
+    });
     texts
         .iter()
         .map(|text| {
@@ -445,6 +449,7 @@ fn troubles(lane: &LaneView) -> Vec<Line> {
                 vec![Chunk::styled(format!("✗ {text}"), Style::Bad)],
             )
         })
+        .chain(tags)
         .collect()
 }
 

@@ -2,8 +2,9 @@ use airboss_cli::args::Cli;
 use clap::CommandFactory as _;
 
 /// Verbs whose flags this crate's client side owns.
-pub const CLIENT_VERBS: [&str; 20] = [
+pub const CLIENT_VERBS: [&str; 21] = [
     "keys",
+    "artifact",
     "record",
     "slo",
     "judge",

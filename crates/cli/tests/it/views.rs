@@ -75,6 +75,7 @@ pub fn stable_only() -> LaneView {
             lost_since: None,
         },
         problems: vec![],
+        moved_tags: vec![],
         budgets: vec![],
         last_event: 120,
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::decode::decode;
 use super::diagnostic::Finding;
 use super::yaml::{Node, Value};
-use super::{Metadata, ProcessTarget, RolloutSpec, Slo};
+use super::{Metadata, ProcessTarget, Retention, RolloutSpec, Slo};
 use crate::Span;
 
 mod process;
@@ -22,10 +22,13 @@ pub const STEPS_MAX: usize = 50;
 pub const SLOS_MAX: usize = 20;
 /// Most words of a command, entries of an environment and labels, each.
 pub const ENTRIES_MAX: usize = 256;
+/// Most releases that a service's `keep_last` may ask for.
+pub const KEEP_MAX: u32 = 500;
 /// Names that `{…}` may hold in a command or in the environment.
 pub const PLACEHOLDERS: [&str; 4] = ["artifact", "port", "instance", "version"];
 
 const HOUR: Duration = Duration::from_secs(3_600);
+const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MS: Duration = Duration::from_millis(1);
 
@@ -75,6 +78,7 @@ pub(super) fn check(root: &mut Node) -> Vec<Finding> {
     let process: Option<ProcessTarget> = part(root, &PROCESS, &mut removed);
     let slos: Option<Vec<Slo>> = part(root, &["spec", "slos"], &mut removed);
     let rollout: Option<RolloutSpec> = part(root, &ROLLOUT, &mut removed);
+    let retention: Option<Retention> = part(root, &["spec", "retention"], &mut removed);
     let mut rules = Rules {
         root,
         removed,
@@ -90,6 +94,7 @@ pub(super) fn check(root: &mut Node) -> Vec<Finding> {
     let timeout = process.as_ref().map(|process| process.response_timeout);
     rules.slos(&slos, rollout.strategy(), timeout);
     rules.rollout(&rollout);
+    rules.retention(retention.unwrap_or_default());
     rules.findings
 }
 
@@ -186,5 +191,14 @@ impl Rules<'_> {
             self.error(&["metadata", "owner"], "this is no owner", help);
         }
         self.count(&["metadata", "labels"], metadata.labels.len(), ENTRIES_MAX);
+    }
+    fn retention(&mut self, retention: Retention) {
+        if retention.keep_last > KEEP_MAX {
+            let message = format!("keep_last `{}` is too large", retention.keep_last);
+            let help = format!("write at most {KEEP_MAX}; keep_for keeps more for a time");
+            self.error(&["spec", "retention", "keep_last"], message, &help);
+        }
+        let path = ["spec", "retention", "keep_for"];
+        self.span(&path, retention.keep_for, Duration::ZERO, CENTURY);
     }
 }

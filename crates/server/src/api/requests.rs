@@ -33,6 +33,60 @@ fn manifest_name() -> String {
     "airboss.yaml".to_owned()
 }
 
+/// The place in a registry that an artifact was taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OriginRequest {
+    /// The repository with its registry, such as `ghcr.io/acme/shop`.
+    pub repository: String,
+    /// The tag that was named, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The digest that the tag pointed to: of an image, or of an index of images.
+    pub resolved: String,
+    /// The digest of the image's or artifact's own manifest.
+    pub manifest: String,
+    /// The platform that was chosen, such as `linux/amd64`, where there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+/// What a tag of a registry points to now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TagRequest {
+    /// The repository with its registry.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+    /// The digest that it points to.
+    pub digest: String,
+}
+
+/// Removes the content of artifacts that nothing keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionRequest {
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Which artifacts to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactQuery {
+    /// Those that were taken from this manifest of a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Only those whose content is there (`true`) or was removed (`false`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<bool>,
+    /// At most so many, 1 to 10,000; 100 where not named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
 /// Who asks for something, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use tokio_util::io::ReaderStream;
 
 use crate::problem::{Failure, Result};
 use crate::{Here, Site};
@@ -48,25 +47,14 @@ async fn report(State(site): Here, Json(report): Json<Report>) -> Result<Json<Re
 
 async fn blob(State(site): Here, Path(digest): Path<String>) -> Result<Response> {
     let digest: Digest = digest.parse()?;
-    let path = site.blobs.path(&digest);
-    let file = tokio::fs::File::open(&path)
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Failure::not_found(format!("the content of {digest} is not kept here"))
-            }
-            _ => Failure::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "unavailable",
-                format!("{}: {error}", path.display()),
-            ),
-        })?;
-    let headers = [(header::CONTENT_TYPE, "application/x-tar")];
-    Ok((
-        headers,
-        Body::from_stream(ReaderStream::with_capacity(file, 256 << 10)),
-    )
-        .into_response())
+    let found = site.blobs.get(&digest).await?;
+    let (size, content) = found
+        .ok_or_else(|| Failure::not_found(format!("the content of {digest} is not kept here")))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-tar".to_owned()),
+        (header::CONTENT_LENGTH, size.to_string()),
+    ];
+    Ok((headers, Body::from_stream(content)).into_response())
 }
 
 async fn logs(

@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 use super::last_event;
 use crate::api::views::{LaneList, LaneView, Problem, SloList};
 use crate::problem::{Failure, Result};
-use crate::{Here, Site, draw, promises};
+use crate::{Here, Site, draw, origins, promises};
 
 pub fn router() -> OpenApiRouter<Arc<Site>> {
     OpenApiRouter::new()
@@ -44,6 +44,18 @@ fn view(site: &Site, snapshot: &Snapshot) -> LaneView {
     )
 }
 
+/// The view with what only the store knows.
+async fn whole(site: &Site, snapshot: &Snapshot) -> Result<LaneView> {
+    let mut view = view(site, snapshot);
+    if let Some(stable) = &view.stable {
+        let digest = stable.digest.parse()?;
+        let release = format!("{}@{}", view.service, stable.version);
+        let kept = origins::find(site.runtime.store().as_ref(), &digest).await?;
+        view.moved_tags = kept.map_or(Vec::new(), |kept| origins::moved_tags(&kept, &release));
+    }
+    Ok(view)
+}
+
 fn id(service: &str, environment: &str) -> Result<LaneId> {
     Ok(LaneId::new(&service.parse()?, &environment.parse()?))
 }
@@ -56,15 +68,12 @@ fn unknown(lane: &LaneId) -> Failure {
 
 /// Every service in every environment.
 #[utoipa::path(get, path = "/api/v1/lanes", tag = "lanes", responses((status = 200, body = LaneList)))]
-async fn list(State(site): Here) -> Json<LaneList> {
-    Json(LaneList {
-        lanes: site
-            .runtime
-            .snapshots()
-            .iter()
-            .map(|snapshot| view(&site, snapshot))
-            .collect(),
-    })
+async fn list(State(site): Here) -> Result<Json<LaneList>> {
+    let mut lanes = Vec::new();
+    for snapshot in site.runtime.snapshots() {
+        lanes.push(whole(&site, &snapshot).await?);
+    }
+    Ok(Json(LaneList { lanes }))
 }
 
 /// One service in one environment.
@@ -79,7 +88,7 @@ async fn get(
 ) -> Result<Json<LaneView>> {
     let lane = id(&service, &environment)?;
     let snapshot = site.runtime.snapshot(&lane).ok_or_else(|| unknown(&lane))?;
-    Ok(Json(view(&site, &snapshot)))
+    Ok(Json(whole(&site, &snapshot).await?))
 }
 
 /// The same as a stream: an event `lane` with the whole view at every change and every second.

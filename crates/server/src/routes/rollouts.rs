@@ -6,7 +6,7 @@ use std::time::Duration;
 use airboss_engine::{Answer, Command, Event, Input, Request};
 use airboss_model::manifest::{Service, Severity, WhenSpent};
 use airboss_model::{Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
-use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow};
+use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow, StoreError};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
@@ -22,7 +22,7 @@ use crate::api::views::{
     VerdictView,
 };
 use crate::problem::{Failure, Result};
-use crate::{Here, Site, draw, promises};
+use crate::{Here, Site, draw, origins, promises};
 
 /// How long an agent may take to hand over log lines.
 const LOGS_WITHIN: Duration = Duration::from_secs(10);
@@ -82,6 +82,8 @@ async fn ship(
         warnings.extend(promises::unproven(&service, &learnt));
     }
     let now = site.runtime.clock().now();
+    // Held until the engine's state names the artifact: retention waits meanwhile.
+    let _pin = site.blobs.pin().await;
     if store.artifact(&digest).await?.is_none() {
         return Err(Failure::not_found(format!(
             "{digest} is not kept here; upload it first with POST /api/v1/artifacts"
@@ -99,7 +101,7 @@ async fn ship(
             at: now,
         })
         .await?;
-    store
+    let pinned = store
         .create_release(&ReleaseRow {
             id: release.clone(),
             digest,
@@ -107,7 +109,13 @@ async fn ship(
             created_by: request.by.clone(),
             at: now,
         })
-        .await?;
+        .await;
+    if let Err(error @ StoreError::VersionPinned { existing, .. }) = pinned {
+        let moved = origins::tags_between(store.as_ref(), &release, &existing, &digest).await?;
+        return Err(Failure::from(error).details(moved));
+    }
+    pinned?;
+    warnings.extend(origins::to_know(store.as_ref(), &release, &digest).await?);
     let rollout = store.allocate_rollout(&name).await?;
 
     let command = Command::Ship(Request {

@@ -37,6 +37,12 @@ impl Server {
 
     /// On a folder that may hold the state of an earlier server.
     pub async fn on(folder: TempDir) -> Self {
+        let blobs = Blobs::open(folder.path().join("artifacts")).unwrap();
+        Self::keeping(folder, blobs).await
+    }
+
+    /// With artifacts kept elsewhere.
+    pub async fn keeping(folder: TempDir, blobs: Blobs) -> Self {
         let store: Arc<dyn Store> = Arc::new(
             SqliteStore::open(folder.path().join("airboss.db"), SqliteOptions::default())
                 .await
@@ -50,7 +56,7 @@ impl Server {
             .unwrap();
         let site = Site {
             runtime: Arc::clone(&runtime),
-            blobs: Blobs::open(folder.path().join("artifacts")).unwrap(),
+            blobs,
             token: TOKEN.to_owned(),
             limits: Limits::default(),
             log_key: log_key(),
@@ -90,6 +96,12 @@ impl Server {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        let request = authorized("PUT", path).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap())
             .await
     }

@@ -4,10 +4,13 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "a test's helpers fail by panicking, as tests do"
 )]
 
 mod access;
+mod artifacts;
+mod bucket;
 mod commands;
 mod connections;
 mod document;
@@ -15,5 +18,6 @@ mod harness;
 mod log;
 mod record;
 mod recording;
+mod retention;
 mod streams;
 mod trace;

@@ -2,17 +2,19 @@
 //!
 //! It keeps every promise of the conformance suite that SQLite is held to; the suite runs over it.
 
+mod shelf;
 mod tables;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airboss_ledger::{Frontier, Hash, Record, Tile};
-use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use airboss_model::{Digest, LaneId, Origin, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
-    ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow, Result,
-    RolloutFilter, RolloutRow, ServiceRow, Store, TokenRow,
+    ArtifactFilter, ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow,
+    InboxEntry, InputRow, KeptArtifact, LaneRow, NewInboxEntry, NoteRow, RecordFilter,
+    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
+    TagSeen, TokenRow,
 };
 use async_trait::async_trait;
 
@@ -101,6 +103,34 @@ impl Store for SimStore {
     }
     async fn artifact(&self, digest: &Digest) -> Result<Option<ArtifactRow>> {
         self.call("an artifact", |t| Ok(t.artifact(digest))).await
+    }
+    async fn artifacts(&self, filter: &ArtifactFilter) -> Result<Vec<KeptArtifact>> {
+        self.call("artifacts", |t| Ok(t.artifacts(filter))).await
+    }
+    async fn put_origin(&self, digest: &Digest, origin: &Origin, at: Timestamp) -> Result<()> {
+        self.call("an origin", |t| {
+            t.shelf().put_origin(digest, origin, at);
+            Ok(())
+        })
+        .await
+    }
+    async fn put_tag(&self, repository: &str, tag: &str, seen: &TagSeen) -> Result<()> {
+        self.call("a tag", |t| {
+            t.shelf().put_tag(repository, tag, seen);
+            Ok(())
+        })
+        .await
+    }
+    async fn remove_artifact(
+        &self,
+        digest: &Digest,
+        removal: &Removal,
+        planned: Timestamp,
+    ) -> Result<bool> {
+        self.call("the removal of an artifact", |t| {
+            Ok(t.shelf().remove(digest, removal, planned))
+        })
+        .await
     }
     async fn create_release(&self, release: &ReleaseRow) -> Result<ReleaseRow> {
         self.call("a release", |t| t.create_release(release)).await

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use airboss_ledger::{Frontier, Hash, Record, Tile, Walk};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
-    ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NAMED_AMONG, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter,
-    ReleaseRow, RolloutFilter, RolloutRow, ServiceRow, StoreError, TokenRow,
+    ArtifactFilter, ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow,
+    InboxEntry, InputRow, KeptArtifact, LaneRow, NAMED_AMONG, NewInboxEntry, NoteRow, RecordFilter,
+    ReleaseFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow, StoreError, TokenRow,
 };
 use serde_json::Value;
+
+use super::shelf::Shelf;
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -45,7 +47,7 @@ pub struct Tables {
     /// What is wrong with it.
     pub broken: Broken,
     services: BTreeMap<ServiceName, ServiceRow>,
-    artifacts: BTreeMap<Digest, ArtifactRow>,
+    shelf: Shelf,
     releases: Vec<ReleaseRow>,
     counters: BTreeMap<ServiceName, u64>,
     lanes: BTreeMap<LaneId, LaneTable>,
@@ -87,12 +89,16 @@ impl Tables {
         self.services.values().cloned().collect()
     }
     pub(super) fn put_artifact(&mut self, artifact: &ArtifactRow) {
-        self.artifacts
-            .entry(artifact.digest)
-            .or_insert_with(|| artifact.clone());
+        self.shelf.put(artifact);
     }
     pub(super) fn artifact(&self, digest: &Digest) -> Option<ArtifactRow> {
-        self.artifacts.get(digest).cloned()
+        self.shelf.get(digest)
+    }
+    pub(super) fn artifacts(&self, filter: &ArtifactFilter) -> Vec<KeptArtifact> {
+        self.shelf.list(filter, &self.releases)
+    }
+    pub(super) fn shelf(&mut self) -> &mut Shelf {
+        &mut self.shelf
     }
     pub(super) fn create_release(&mut self, release: &ReleaseRow) -> Result<ReleaseRow> {
         match self.release(&release.id) {

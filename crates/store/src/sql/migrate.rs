@@ -19,6 +19,11 @@ const STEPS: &[(i64, &str, &str)] = &[
     (3, "log", include_str!("../../migrations/0003_log.sql")),
     (9, "trace", include_str!("../../migrations/0009_trace.sql")),
     (
+        5,
+        "origins",
+        include_str!("../../migrations/0005_origins.sql"),
+    ),
+    (
         12,
         "tokens",
         include_str!("../../migrations/0012_tokens.sql"),

@@ -31,15 +31,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use airboss_ledger::{Frontier, Hash, Record, Tile};
-use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use airboss_model::{Digest, LaneId, Origin, ReleaseId, RolloutId, ServiceName, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::{
-    ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry,
-    InputRow, LaneRow, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow, Result,
-    RolloutFilter, RolloutRow, ServiceRow, Store, TokenRow,
+    ArtifactFilter, ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow,
+    InboxEntry, InputRow, KeptArtifact, LaneRow, NewInboxEntry, NoteRow, RecordFilter,
+    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
+    TagSeen, TokenRow,
 };
 use codec::limit;
 use connect::Connect;
@@ -146,6 +147,30 @@ impl<B: Backend> Store for SqlStore<B> {
         let digest = digest.to_string();
         let query = artifacts::get(&self.readers, &digest);
         self.read("the reading of an artifact", query).await
+    }
+    async fn artifacts(&self, filter: &ArtifactFilter) -> Result<Vec<KeptArtifact>> {
+        let query = artifacts::list(&self.readers, filter);
+        self.read("the reading of artifacts", query).await
+    }
+    async fn put_origin(&self, digest: &Digest, origin: &Origin, at: Timestamp) -> Result<()> {
+        self.writer
+            .run(artifacts::PutOrigin::new(digest, origin, at))
+            .await
+    }
+    async fn put_tag(&self, repository: &str, tag: &str, seen: &TagSeen) -> Result<()> {
+        self.writer
+            .run(artifacts::PutTag::new(repository, tag, seen))
+            .await
+    }
+    async fn remove_artifact(
+        &self,
+        digest: &Digest,
+        removal: &Removal,
+        planned: Timestamp,
+    ) -> Result<bool> {
+        self.writer
+            .run(artifacts::Remove::new(digest, removal, planned))
+            .await
     }
 
     async fn create_release(&self, release: &ReleaseRow) -> Result<ReleaseRow> {

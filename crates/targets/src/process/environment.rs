@@ -1,14 +1,12 @@
 //! The environment of an instance: whose release it is, for the app and for its telemetry.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use airboss_model::LaneId;
 use airboss_model::target::DesiredArm;
 
-/// Most bytes of a file that an environment value refers to.
-const MOST_SECRET: u64 = 64 << 10;
+use crate::secret;
 
 /// Percent-encodes what may not stand in a value of `OTEL_RESOURCE_ATTRIBUTES`.
 ///
@@ -30,27 +28,17 @@ pub(super) fn percent(text: &str) -> String {
 /// content without its last line end; everything else is literal. The error names the reference,
 /// never a value.
 fn resolve(name: &str, value: &str) -> Result<String, String> {
-    if let Some(variable) = value.strip_prefix("env:") {
-        return std::env::var(variable).map_err(|_| {
-            format!(
-                "environment `{name}` refers to `{value}`, but the agent's environment has no \
-                 readable `{variable}`; set it where the agent is started"
-            )
-        });
+    if !secret::is_reference(value) {
+        return Ok(value.to_owned());
     }
-    if let Some(path) = value.strip_prefix("file:") {
-        let fail = |why: String| {
-            format!("environment `{name}` refers to `{value}`, which cannot be read: {why}")
+    secret::read(value).map_err(|why| {
+        let set = if value.starts_with("env:") {
+            "; set it where the agent is started"
+        } else {
+            ""
         };
-        let meta = fs::metadata(path).map_err(|error| fail(error.to_string()))?;
-        if meta.len() > MOST_SECRET {
-            return Err(fail("it is larger than 64 KiB".to_owned()));
-        }
-        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        return Ok(text.strip_suffix('\r').unwrap_or(text).to_owned());
-    }
-    Ok(value.to_owned())
+        format!("environment `{name}` refers to `{value}`, which cannot be read: {why}{set}")
+    })
 }
 
 /// What an instance is told about itself.

@@ -13,6 +13,8 @@ mod artifacts;
 mod controller;
 mod drain;
 mod exposure;
+mod hostile;
+mod layers;
 mod life;
 mod recovery;
 mod reports;

@@ -47,6 +47,7 @@ pub fn service() -> Service {
                 }),
                 ..RolloutSpec::default()
             },
+            retention: Default::default(),
         },
     }
 }

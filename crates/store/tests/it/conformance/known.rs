@@ -1,6 +1,9 @@
 //! Services, artifacts, releases and the numbers of rollouts.
 
-use airboss_store::{ArtifactRow, ReleaseFilter, Store, StoreError};
+use airboss_model::{Digest, Origin};
+use airboss_store::{
+    ArtifactFilter, ArtifactRow, ReleaseFilter, Removal, Store, StoreError, TagSeen,
+};
 
 use crate::make::{at, digest, release, service};
 
@@ -128,4 +131,119 @@ pub async fn releases_are_found_by_version_digest_and_person(store: &dyn Store) 
     assert_eq!(found(by).await, ["shop@11.0.0", "cart@1.0.0"]);
     let one = store.find_releases(&version("1.0.0"), 1).await.unwrap();
     assert_eq!(one.len(), 1);
+}
+
+fn artifact(byte: u8, seconds: i64) -> ArtifactRow {
+    ArtifactRow {
+        digest: digest(byte),
+        size: 10,
+        source: "./dist".to_owned(),
+        at: at(seconds),
+    }
+}
+
+fn origin(tag: Option<&str>, resolved: Digest) -> Origin {
+    Origin {
+        repository: "registry.test/shop".to_owned(),
+        tag: tag.map(str::to_owned),
+        resolved,
+        manifest: digest(50),
+        platform: Some("linux/amd64".to_owned()),
+    }
+}
+
+pub async fn an_artifact_knows_its_origins_and_what_their_tags_point_to_now(store: &dyn Store) {
+    store.put_artifact(&artifact(1, 0)).await.unwrap();
+    store.put_artifact(&artifact(2, 1)).await.unwrap();
+    let tagged = origin(Some("1.4.0"), digest(40));
+    let pinned = origin(None, digest(40));
+    for _ in 0..2 {
+        store.put_origin(&digest(1), &tagged, at(2)).await.unwrap();
+        store.put_origin(&digest(1), &pinned, at(3)).await.unwrap();
+    }
+    let of_manifest = ArtifactFilter {
+        manifest: Some(digest(50)),
+        ..ArtifactFilter::default()
+    };
+    let found = store.artifacts(&of_manifest).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let known = &found[0].origins;
+    assert_eq!(known.len(), 2);
+    assert_eq!((&known[0].origin, known[0].seen), (&pinned, None));
+    assert_eq!(known[1].origin, tagged);
+    assert_eq!(known[1].seen.unwrap().digest, digest(40));
+
+    let moved = TagSeen {
+        digest: digest(41),
+        at: at(10),
+    };
+    let repository = &tagged.repository;
+    store.put_tag(repository, "1.4.0", &moved).await.unwrap();
+    // An older look that comes late says nothing.
+    let late = TagSeen {
+        digest: digest(42),
+        at: at(9),
+    };
+    store.put_tag(repository, "1.4.0", &late).await.unwrap();
+    let found = store.artifacts(&of_manifest).await.unwrap();
+    assert_eq!(found[0].origins[1].seen, Some(moved));
+}
+
+pub async fn a_removed_artifact_is_remembered_and_may_come_back(store: &dyn Store) {
+    store.put_artifact(&artifact(1, 0)).await.unwrap();
+    store
+        .create_release(&release("shop@1.0.0", 1))
+        .await
+        .unwrap();
+    store
+        .create_release(&release("cart@1.0.0", 1))
+        .await
+        .unwrap();
+    let removal = Removal {
+        at: at(20),
+        why: "older than 30 days".to_owned(),
+    };
+    let gone = store.remove_artifact(&digest(1), &removal, at(5)).await;
+    assert!(gone.unwrap());
+    assert_eq!(store.artifact(&digest(1)).await.unwrap(), None);
+    let all = store.artifacts(&ArtifactFilter::default()).await.unwrap();
+    assert_eq!(all[0].removed, Some(removal.clone()));
+    let releases: Vec<&str> = all[0].releases.iter().map(|id| id.as_str()).collect();
+    assert_eq!(releases, ["shop@1.0.0", "cart@1.0.0"]);
+    let again = store.remove_artifact(&digest(1), &removal, at(5)).await;
+    assert!(!again.unwrap());
+
+    store.put_artifact(&artifact(1, 30)).await.unwrap();
+    let back = store.artifact(&digest(1)).await.unwrap().unwrap();
+    assert_eq!(back.at, at(0));
+    // Who planned the removal before it came back must leave it.
+    let planned_before = store.remove_artifact(&digest(1), &removal, at(29)).await;
+    assert!(!planned_before.unwrap());
+}
+
+pub async fn artifacts_are_listed_those_kept_last_first(store: &dyn Store) {
+    for (byte, seconds) in [(1, 0), (2, 5), (3, 3), (1, 9)] {
+        store.put_artifact(&artifact(byte, seconds)).await.unwrap();
+    }
+    let removal = Removal {
+        at: at(20),
+        why: String::new(),
+    };
+    store
+        .remove_artifact(&digest(3), &removal, at(20))
+        .await
+        .unwrap();
+    let list = async |kept, limit| {
+        let filter = ArtifactFilter {
+            kept,
+            limit,
+            ..ArtifactFilter::default()
+        };
+        let all = store.artifacts(&filter).await.unwrap();
+        all.iter().map(|it| it.artifact.digest).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, 0).await, [digest(1), digest(2), digest(3)]);
+    assert_eq!(list(Some(true), 0).await, [digest(1), digest(2)]);
+    assert_eq!(list(Some(false), 0).await, [digest(3)]);
+    assert_eq!(list(None, 1).await, [digest(1)]);
 }

@@ -53,6 +53,9 @@ macro_rules! suite {
                 a_new_manifest_text_is_a_new_version_and_the_same_text_none
                 a_return_to_an_older_manifest_is_in_force
                 an_artifact_registered_again_stays_as_it_was
+                an_artifact_knows_its_origins_and_what_their_tags_point_to_now
+                a_removed_artifact_is_remembered_and_may_come_back
+                artifacts_are_listed_those_kept_last_first
                 releases_are_listed_newest_first;
             log:
                 every_event_is_a_leaf_of_the_log

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use airboss_model::Digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::ArtifactError;
+use super::hashing::hash;
 
 /// Every file, folder and link of an artifact, written when it was unpacked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -139,18 +138,4 @@ fn inspect(path: &Path) -> Result<Entry, ArtifactError> {
         size,
         executable: meta.mode() & 0o111 != 0,
     })
-}
-
-/// SHA-256 and length of everything that `from` yields.
-pub(super) fn hash(mut from: impl Read) -> io::Result<(Digest, u64)> {
-    let (mut hash, mut size) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let read = from.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((Digest::from_sha256(hash.finalize().into()), size));
-        }
-        hash.update(&buffer[..read]);
-        size += read as u64;
-    }
 }

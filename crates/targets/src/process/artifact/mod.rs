@@ -4,6 +4,10 @@
 //! folder, always the same bytes for the same content; the agent unpacks it with explicit
 //! limits and remembers every file's hash.
 
+mod entries;
+mod expand;
+mod hashing;
+mod layers;
 mod listing;
 mod pack;
 mod store;
@@ -14,9 +18,13 @@ use std::path::PathBuf;
 
 use airboss_model::Digest;
 
+pub use expand::{Compression, MAX_RATIO};
+pub use hashing::hash;
+pub use layers::{Layers, Unpacked};
 pub(super) use listing::boot_id;
 pub use pack::{Packed, pack};
 pub(super) use store::{ArtifactStore, Prepared};
+pub use unpack::unpack_to;
 
 use super::client::ClientError;
 
@@ -24,6 +32,12 @@ use super::client::ClientError;
 pub const MAX_ENTRIES: usize = 200_000;
 /// Most bytes that an archive may have, packed or unpacked (8 GiB).
 pub const MAX_BYTES: u64 = 8 << 30;
+/// Most bytes of a path in an archive; what Linux takes.
+pub const MAX_PATH: usize = 4095;
+/// Most bytes of a name in an archive; what Linux takes.
+pub const MAX_NAME: usize = 255;
+/// Most bytes of an archive's header for one long name or one entry's attributes (1 MiB).
+pub const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Why an artifact cannot be packed, fetched, unpacked or started from.
 #[derive(Debug, thiserror::Error)]
@@ -108,11 +122,25 @@ impl ArtifactError {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
+        move |source| match source.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(TooBig) => too_big(),
+            None => Self::Io {
+                doing,
+                path,
+                source,
+            },
         }
+    }
+}
+
+/// More than [`MAX_BYTES`].
+#[derive(Debug, thiserror::Error)]
+#[error("it is larger than {} GiB", MAX_BYTES >> 30)]
+struct TooBig;
+
+fn too_big() -> ArtifactError {
+    ArtifactError::NotAccepted {
+        why: TooBig.to_string(),
     }
 }
 

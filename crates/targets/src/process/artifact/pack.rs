@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use airboss_model::Digest;
-use sha2::{Digest as _, Sha256};
 
+use super::hashing::{Hashing, PIECE};
 use super::unpack::{self, link_stays_inside};
-use super::{ArtifactError, MAX_BYTES, MAX_ENTRIES};
+use super::{ArtifactError, MAX_BYTES, MAX_ENTRIES, TooBig, too_big};
 
 /// An archive that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +32,10 @@ pub struct Packed {
 pub fn pack(path: &Path, out: &Path) -> Result<Packed, ArtifactError> {
     let meta = fs::metadata(path).map_err(ArtifactError::io("read", path))?;
     let file = File::create(out).map_err(ArtifactError::io("create", out))?;
-    let mut sink = Hashing {
-        inner: BufWriter::with_capacity(128 << 10, file),
-        hash: Sha256::new(),
-        size: 0,
-    };
+    let mut sink = Hashing::new(Some(Bounded {
+        inner: BufWriter::with_capacity(PIECE, file),
+        left: MAX_BYTES,
+    }));
     if meta.is_dir() {
         let mut archive = tar::Builder::new(&mut sink);
         archive.mode(tar::HeaderMode::Deterministic);
@@ -59,19 +58,8 @@ pub fn pack(path: &Path, out: &Path) -> Result<Packed, ArtifactError> {
         });
     }
     sink.flush().map_err(ArtifactError::io("write", out))?;
-    if sink.size > MAX_BYTES {
-        return Err(too_big());
-    }
-    Ok(Packed {
-        digest: Digest::from_sha256(sink.hash.finalize().into()),
-        size: sink.size,
-    })
-}
-
-fn too_big() -> ArtifactError {
-    ArtifactError::NotAccepted {
-        why: format!("it is larger than {} GiB", MAX_BYTES >> 30),
-    }
+    let (digest, size) = sink.finish();
+    Ok(Packed { digest, size })
 }
 
 fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
@@ -173,7 +161,7 @@ fn add_file<W: Write>(
     };
     let file = File::open(path).map_err(ArtifactError::io("open", path))?;
     let mut exact = Exact {
-        inner: BufReader::with_capacity(128 << 10, file),
+        inner: BufReader::with_capacity(PIECE, file),
         left: meta.len(),
     };
     archive
@@ -210,19 +198,22 @@ impl<R: Read> Read for Exact<R> {
     }
 }
 
-struct Hashing<W> {
+/// Takes so many bytes and no more: folders can be made whose archive would fill any disk.
+struct Bounded<W> {
     inner: W,
-    hash: Sha256,
-    size: u64,
+    left: u64,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for Bounded<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
-        self.hash.update(&buffer[..written]);
-        self.size += written as u64;
-        Ok(written)
+        self.left = self
+            .left
+            .checked_sub(buffer.len() as u64)
+            .ok_or_else(|| io::Error::other(TooBig))?;
+        self.inner.write_all(buffer)?;
+        Ok(buffer.len())
     }
+
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }

@@ -13,9 +13,10 @@ use futures_util::StreamExt;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use super::listing::{Listing, boot_id, hash};
+use super::hashing::hash;
+use super::listing::{Listing, boot_id};
 use super::unpack::unpack;
-use super::{ArtifactError, Change, MAX_BYTES};
+use super::{ArtifactError, Change, MAX_BYTES, too_big};
 use crate::process::client::{Client, ClientError};
 
 /// An artifact that was found as shipped a moment ago.
@@ -114,9 +115,7 @@ impl ArtifactStore {
             size += chunk.len() as u64;
             if size > MAX_BYTES {
                 remove(&tmp)?;
-                return Err(ArtifactError::NotAccepted {
-                    why: format!("it is larger than {} GiB", MAX_BYTES >> 30),
-                });
+                return Err(too_big());
             }
             sha.update(&chunk);
             let written = match file.write_all(&chunk).await {

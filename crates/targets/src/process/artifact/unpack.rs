@@ -2,37 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use airboss_model::Digest;
-use sha2::{Digest as _, Sha256};
 
+use super::entries::{Kind, each};
+use super::hashing::{Hashing, pour};
 use super::listing::{Entry, Listing, boot_id};
-use super::{ArtifactError, MAX_BYTES, MAX_ENTRIES};
+use super::{ArtifactError, MAX_BYTES, MAX_ENTRIES, too_big};
 
 /// Looks at every entry of an archive as [`unpack`] would, and writes nothing.
 pub(super) fn check(archive: impl Read) -> Result<(), ArtifactError> {
     read(archive, None).map(|_| ())
 }
 
-/// Unpacks an archive into `folder`, which is there and empty.
-pub(super) fn unpack(archive: impl Read, folder: &Path) -> Result<Listing, ArtifactError> {
-    read(archive, Some(folder))
+/// Unpacks an archive into `folder`, which is there and empty, as the agent does before a start.
+/// It blocks.
+///
+/// # Errors
+/// Where the archive holds what nothing that is shipped may hold, is above a limit or is cut off,
+/// and where the disk fails. The folder is of no use then; nothing outside of it was touched.
+pub fn unpack_to(archive: impl Read, folder: &Path) -> Result<(), ArtifactError> {
+    read(archive, Some(folder)).map(|_| ())
 }
 
-/// A path with only plain names in it: `./a//b` becomes `a/b`.
-fn plain(path: &Path) -> Option<String> {
-    let mut names = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => names.push(name.to_str()?),
-            Component::CurDir => {}
-            _ => return None,
-        }
-    }
-    Some(names.join("/"))
+/// As [`unpack_to`], and says what must be in the folder from now on.
+pub(super) fn unpack(archive: impl Read, folder: &Path) -> Result<Listing, ArtifactError> {
+    read(archive, Some(folder))
 }
 
 /// True where a link at `at` can only lead to something inside the folder. `..` is accepted at
@@ -53,82 +51,75 @@ pub(super) fn link_stays_inside(at: &Path, target: &Path) -> bool {
 }
 
 fn read(archive: impl Read, folder: Option<&Path>) -> Result<Listing, ArtifactError> {
-    let damaged = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull => ArtifactError::io("read", "the archive")(error),
-        _ => ArtifactError::NotAccepted {
-            why: format!("it is not a readable tar archive ({error})"),
-        },
-    };
-    let mut archive = tar::Archive::new(archive);
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
-    let (mut count, mut bytes) = (0_usize, 0_u64);
-    for item in archive.entries().map_err(damaged)? {
-        let mut item = item.map_err(damaged)?;
-        let written = item.path().map_err(damaged)?.into_owned();
-        let refuse = |why: &str| ArtifactError::Refused {
-            entry: written.display().to_string(),
-            why: why.to_owned(),
-        };
-        count += 1;
-        if count > MAX_ENTRIES {
-            return Err(ArtifactError::NotAccepted {
-                why: format!("it has more than {MAX_ENTRIES} entries"),
-            });
+    let mut bytes = 0_u64;
+    let count = each(archive, |item, content| {
+        if item.path.is_empty() {
+            return match item.kind {
+                Kind::Folder => Ok(()),
+                _ => Err(item.refuse("has no name")),
+            };
         }
-        let kind = item.header().entry_type();
-        if kind.is_pax_global_extensions() {
-            continue;
-        }
-        let path = plain(&written)
-            .ok_or_else(|| refuse("leaves the folder: `..` and absolute paths are not accepted"))?;
-        if path.is_empty() {
-            continue;
-        }
-        make_parents(&path, &mut entries, folder).map_err(|why| match why {
+        make_parents(&item.path, &mut entries, folder).map_err(|why| match why {
             Some(error) => error,
-            None => refuse("lies below something that is no folder"),
+            None => item.refuse("lies below something that is no folder"),
         })?;
-        let on_disk = folder.map(|folder| folder.join(&path));
-        if kind.is_dir() {
-            match entries.get(&path) {
-                None => make_folder(on_disk.as_deref())?,
-                Some(Entry::Folder) => {}
-                Some(_) => return Err(refuse("is named twice")),
-            }
-            entries.insert(path, Entry::Folder);
-            continue;
+        let there = entries.get(&item.path);
+        if there.is_some_and(|there| !matches!((there, &item.kind), (Entry::Folder, Kind::Folder)))
+        {
+            return Err(item.refuse("is named twice"));
         }
-        if entries.contains_key(&path) {
-            return Err(refuse("is named twice"));
-        }
-        let entry = if kind.is_file() || kind == tar::EntryType::Continuous {
-            let executable = item.header().mode().map_err(damaged)? & 0o111 != 0;
-            let room = MAX_BYTES - bytes;
-            let (sha256, size) = copy(&mut item, on_disk.as_deref(), executable, room, &damaged)?;
-            bytes += size;
-            Entry::File {
-                sha256,
-                size,
-                executable,
+        let on_disk = folder.map(|folder| folder.join(&item.path));
+        let entry = match &item.kind {
+            Kind::Folder => {
+                if there.is_none() {
+                    make_folder(on_disk.as_deref())?;
+                }
+                Entry::Folder
             }
-        } else if kind.is_symlink() {
-            let target = item.link_name().map_err(damaged)?.unwrap_or_default();
-            if !link_stays_inside(Path::new(&path), &target) {
-                return Err(refuse("is a link that leaves the folder"));
+            Kind::File {
+                privileged: true, ..
+            } => {
+                return Err(item.refuse(
+                    "asks to run as its owner (setuid or setgid), which nothing that is shipped may: \
+                     take the bit away with chmod ug-s",
+                ));
             }
-            if let Some(at) = &on_disk {
-                symlink(&target, at).map_err(ArtifactError::io("create", at))?;
+            Kind::File {
+                size, executable, ..
+            } => {
+                let room = MAX_BYTES - bytes;
+                let (sha256, size) = copy(content, *size, on_disk.as_deref(), *executable, room)?;
+                bytes += size;
+                Entry::File {
+                    sha256,
+                    size,
+                    executable: *executable,
+                }
             }
-            Entry::Link {
-                target: target.to_string_lossy().into_owned(),
+            Kind::Link(target) => {
+                if !link_stays_inside(Path::new(&item.path), Path::new(target)) {
+                    return Err(
+                        item.refuse(format!("is a link that leaves the folder (`{target}`)"))
+                    );
+                }
+                if let Some(at) = &on_disk {
+                    symlink(target, at).map_err(ArtifactError::io("create", at))?;
+                }
+                Entry::Link {
+                    target: target.clone(),
+                }
             }
-        } else {
-            return Err(refuse(
-                "is neither a file, a folder nor a symbolic link (hard links, devices and pipes are not accepted)",
-            ));
+            Kind::HardLink(_) => {
+                return Err(item.refuse(
+                    "is a hard link, and hard links are not accepted: ship the folder instead of the archive, \
+                     or pack with tar's option --hard-dereference",
+                ));
+            }
         };
-        entries.insert(path, entry);
-    }
+        entries.insert(item.path.clone(), entry);
+        Ok(())
+    })?;
     if entries.is_empty() {
         return Err(ArtifactError::NotAccepted {
             why: "it is empty".to_owned(),
@@ -176,43 +167,25 @@ fn make_folder(at: Option<&Path>) -> Result<(), ArtifactError> {
 }
 
 fn copy(
-    from: &mut impl Read,
+    from: &mut dyn Read,
+    announced: u64,
     to: Option<&Path>,
     executable: bool,
     room: u64,
-    damaged: &impl Fn(io::Error) -> ArtifactError,
 ) -> Result<(Digest, u64), ArtifactError> {
-    let mut file = match to {
-        Some(at) => Some((
-            File::create_new(at).map_err(ArtifactError::io("create", at))?,
-            at,
-        )),
-        None => None,
-    };
-    let (mut hash, mut size) = (Sha256::new(), 0_u64);
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let read = from.read(&mut buffer).map_err(damaged)?;
-        if read == 0 {
-            break;
-        }
-        size += read as u64;
-        if size > room {
-            return Err(ArtifactError::NotAccepted {
-                why: format!("it unpacks to more than {} GiB", MAX_BYTES >> 30),
-            });
-        }
-        hash.update(&buffer[..read]);
-        if let Some((file, at)) = &mut file {
-            file.write_all(&buffer[..read])
-                .map_err(ArtifactError::io("write", &**at))?;
-        }
+    if announced > room {
+        return Err(too_big());
     }
-    if let Some((file, at)) = &file {
+    let mut sink = Hashing::new(match to {
+        Some(at) => Some(File::create_new(at).map_err(ArtifactError::io("create", at))?),
+        None => None,
+    });
+    pour(from, announced, &mut sink, to.unwrap_or(Path::new("")))?;
+    if let (Some(file), Some(at)) = (&sink.inner, to) {
         // Nobody writes to an artifact: a change would be refused at the next start.
         let mode = if executable { 0o555 } else { 0o444 };
         file.set_permissions(Permissions::from_mode(mode))
-            .map_err(ArtifactError::io("change the mode of", *at))?;
+            .map_err(ArtifactError::io("change the mode of", at))?;
     }
-    Ok((Digest::from_sha256(hash.finalize().into()), size))
+    Ok(sink.finish())
 }

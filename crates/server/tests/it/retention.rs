@@ -1,0 +1,226 @@
+//! What is removed, and what never is.
+
+use std::collections::BTreeMap;
+
+use airboss_model::manifest::Retention;
+use airboss_model::{Digest, ReleaseId, Span, Timestamp};
+use airboss_server::retention::{FRESH_FOR, Known, UNUSED_FOR, plan};
+use airboss_store::{ArtifactRow, KeptArtifact, ReleaseRow};
+use axum::http::StatusCode;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::harness::{Agent, Server, ship};
+
+const NOW: i64 = 1_790_000_000;
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::from_second(NOW - seconds).unwrap()
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest::from_sha256([byte; 32])
+}
+
+/// Artifacts by their age, each with the releases of it by theirs; what is in use.
+fn known(artifacts: &[(i64, Vec<i64>)], used: &[usize], policy: Retention) -> Known {
+    let mut known = Known::default();
+    let mut all: Vec<(i64, ReleaseRow)> = Vec::new();
+    for (place, (age, releases)) in artifacts.iter().enumerate() {
+        let digest = digest(u8::try_from(place).unwrap());
+        let ids: Vec<ReleaseId> = (0..releases.len())
+            .map(|number| format!("shop@{place}.{number}.0").parse().unwrap())
+            .collect();
+        for (id, age) in ids.iter().zip(releases) {
+            known.made_at.insert(id.clone(), ago(*age));
+            let row = ReleaseRow {
+                id: id.clone(),
+                digest,
+                manifest_hash: digest,
+                created_by: "ann".to_owned(),
+                at: ago(*age),
+            };
+            all.push((*age, row));
+        }
+        known.artifacts.push(KeptArtifact {
+            artifact: ArtifactRow {
+                digest,
+                size: 1,
+                source: String::new(),
+                at: ago(*age),
+            },
+            kept_at: ago(*age),
+            removed: None,
+            origins: Vec::new(),
+            releases: ids,
+        });
+        if used.contains(&place) {
+            known
+                .in_use
+                .insert(digest, "serves shop/production".to_owned());
+        }
+    }
+    all.sort_by_key(|(age, _)| *age);
+    let shop = "shop".parse().unwrap();
+    known.policies = BTreeMap::from([(shop, policy)]);
+    let newest = all.into_iter().map(|(_, row)| row).collect();
+    known.newest = BTreeMap::from([("shop".parse().unwrap(), newest)]);
+    known
+}
+
+proptest! {
+    #[test]
+    fn what_is_needed_stays_and_what_goes_breaks_no_rule(
+        artifacts in prop::collection::vec((0..100_i64, prop::collection::vec(0..100_i64, 0..3)), 0..12),
+        used in prop::collection::vec(0..12_usize, 0..4),
+        keep_last in 0..6_u32,
+        keep_for in 0..60_u64,
+    ) {
+        const DAY: i64 = 86_400;
+        let artifacts: Vec<(i64, Vec<i64>)> = artifacts
+            .into_iter()
+            .map(|(age, releases)| (age * DAY, releases.into_iter().map(|age| age * DAY).collect()))
+            .collect();
+        let policy = Retention { keep_last, keep_for: Span::secs(keep_for * 86_400) };
+        let known = known(&artifacts, &used, policy);
+        let newest: Vec<ReleaseId> = known.newest.values().flatten().take(keep_last as usize).map(|row| row.id.clone()).collect();
+        let fates = plan(&known, ago(0));
+        prop_assert_eq!(fates.len(), known.artifacts.len());
+        for (fate, (age, releases)) in fates.iter().zip(&artifacts) {
+            let needed = known.in_use.contains_key(&fate.digest)
+                || fate.releases.iter().any(|id| newest.contains(id))
+                || releases.iter().any(|age| *age < i64::try_from(keep_for).unwrap() * DAY)
+                || *age < i64::try_from(FRESH_FOR.0.as_secs()).unwrap()
+                || releases.is_empty() && *age < i64::try_from(UNUSED_FOR.0.as_secs()).unwrap();
+            prop_assert_eq!(fate.stays, needed, "{}", fate.why);
+            prop_assert!(!fate.why.is_empty());
+        }
+    }
+}
+
+/// Registers an artifact as it would have been long ago, with its content.
+async fn long_ago(server: &Server, content: &str) -> Digest {
+    let digest: Digest = server.upload(content).await.parse().unwrap();
+    let store = server.runtime.store();
+    let row = ArtifactRow {
+        digest,
+        size: content.len() as u64,
+        source: "ci".to_owned(),
+        at: "2020-01-01T00:00:00Z".parse().unwrap(),
+    };
+    store.put_artifact(&row).await.unwrap();
+    digest
+}
+
+fn names(report: &Value, list: &str) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    report[list]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (text(&it["digest"]), text(&it["why"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn nothing_goes_in_a_dry_run_and_then_only_what_was_said() {
+    let server = Server::start().await;
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    let serving = long_ago(&server, "serving").await;
+    let unused = long_ago(&server, "unused").await;
+    let fresh = server.upload("fresh").await;
+    let mut request = ship("1.0.0", &serving.to_string());
+    let manifest = request["manifest"].as_str().unwrap().to_owned();
+    request["manifest"] = json!(format!(
+        "{manifest}  retention: {{ keep_last: 0, keep_for: 0s }}\n"
+    ));
+    let (status, body) = server.post("/api/v1/rollouts", request).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    server
+        .wait("/api/v1/lanes/shop/production", |lane| {
+            lane["stable"].is_object()
+        })
+        .await;
+
+    let (status, dry) = server
+        .post("/api/v1/retention", json!({ "dry_run": true }))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{dry}");
+    let goes = names(&dry, "goes");
+    assert_eq!(goes.len(), 1, "{dry}");
+    assert_eq!(goes[0].0, unused.to_string());
+    assert!(goes[0].1.contains("no release was made of it"), "{dry}");
+    let stays: BTreeMap<String, String> = names(&dry, "stays").into_iter().collect();
+    assert_eq!(stays[&serving.to_string()], "serves shop/production");
+    assert!(stays[&fresh].contains("less than 1h ago"), "{dry}");
+    let file = |digest: &Digest| server.folder.path().join("artifacts").join(digest.hex());
+    assert!(file(&unused).exists());
+
+    let (_, done) = server.post("/api/v1/retention", json!({})).await;
+    assert_eq!(names(&done, "goes"), goes);
+    assert!(!file(&unused).exists() && file(&serving).exists());
+    let (_, known) = server.get(&format!("/api/v1/artifacts/{unused}")).await;
+    assert!(
+        known["removed"]["why"]
+            .as_str()
+            .unwrap()
+            .contains("no release"),
+        "{known}"
+    );
+    // It cannot be shipped, and can be uploaded again.
+    let (status, _) = server
+        .post("/api/v1/rollouts", ship("2.0.0", &unused.to_string()))
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    server.upload("unused").await;
+    let (_, known) = server.get(&format!("/api/v1/artifacts/{unused}")).await;
+    assert_eq!(known["removed"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_can_be_returned_to_stays_and_is_served_again_after_retention() {
+    let server = Server::start().await;
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    let strict = |version: &str, digest: &Digest| {
+        let mut request = ship(version, &digest.to_string());
+        let manifest = request["manifest"].as_str().unwrap().replace(
+            "canary: { steps: [10%, 100%], hold_old: 1s }",
+            "all_at_once: {}",
+        );
+        request["manifest"] = json!(format!(
+            "{manifest}  retention: {{ keep_last: 0, keep_for: 0s }}\n"
+        ));
+        request
+    };
+    let mut digests = Vec::new();
+    for version in ["1.0.0", "1.1.0"] {
+        let digest = long_ago(&server, version).await;
+        let (status, body) = server
+            .post("/api/v1/rollouts", strict(version, &digest))
+            .await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        server
+            .wait("/api/v1/lanes/shop/production", |lane| {
+                lane["stable"]["version"] == version && lane["rollout"].is_null()
+            })
+            .await;
+        digests.push(digest);
+    }
+    let (_, report) = server.post("/api/v1/retention", json!({})).await;
+    assert_eq!(report["goes"], json!([]), "{report}");
+    let stays: BTreeMap<String, String> = names(&report, "stays").into_iter().collect();
+    assert_eq!(
+        stays[&digests[0].to_string()],
+        "can be returned to in shop/production"
+    );
+    let rollback = json!({ "by": "ann" });
+    let (status, body) = server
+        .post("/api/v1/services/shop/rollback", rollback)
+        .await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    server
+        .wait("/api/v1/lanes/shop/production", |lane| {
+            lane["stable"]["version"] == "1.0.0"
+        })
+        .await;
+}
