@@ -366,19 +366,16 @@ impl World {
             lock(&self.agent).pass(TICK.as_secs_f64(), now);
             for (lane, _) in &self.lanes {
                 let (weight, until) = lock(&self.agent).host.exposure(lane);
-                // A first version is no exposure: there is nothing that users could return to.
-                if until.is_some() {
-                    let at = self.begun.elapsed();
-                    // While the splitter hears nothing it does nothing: that is this fault.
-                    if lasts(lock(&self.agent).faults.stuck_until) {
-                        continue;
-                    }
-                    self.eye.see(Sight::Exposed {
-                        lane: lane.clone(),
-                        weight,
-                        at,
-                    });
+                // While the splitter hears nothing it does nothing: that is this fault.
+                if lasts(lock(&self.agent).faults.stuck_until) {
+                    continue;
                 }
+                // A first version is no exposure: there is nothing that users could return to.
+                self.eye.see(Sight::Exposed {
+                    lane: lane.clone(),
+                    weight: until.map_or(Weight::ZERO, |_| weight),
+                    at: self.begun.elapsed(),
+                });
             }
             for index in 0..self.controllers.len() {
                 let reached = lock(&self.controllers[index]).is_reached();

@@ -73,3 +73,21 @@ fn evidence_whose_answer_is_lost_stops_no_judge() {
     ];
     keeps(6, 1, &happenings);
 }
+
+#[test]
+fn a_share_that_comes_into_force_behind_its_controllers_death_lasts_one_lease() {
+    let happenings = [
+        (1_900, ask(Verb::Ship(Version::Good))),
+        (15_000, Happening::Stuck { seconds: 30 }),
+        (18_900, ask(Verb::Ship(Version::Good))),
+        (
+            29_100,
+            Happening::Crash {
+                controller: 0,
+                down: 40,
+                skew: 0,
+            },
+        ),
+    ];
+    keeps(4, 1, &happenings);
+}
