@@ -6,36 +6,41 @@
 //! Counts are increments of that second. Bucket 0 lies below the first edge. Unknown fields are
 //! ignored, blank lines too.
 //!
+//! That is all a recording needs. One that says more is judged the more exactly: see [`Row`] for
+//! the steps of a rollout, further SLIs and the mix of requests, and [`Mark`] for where a rollout
+//! begins and ends. `airboss record` writes all of it, so that a rollout is judged again to the
+//! very words of the live judge.
+//!
 //! What happens with bad input:
 //!
 //! | input | outcome |
 //! |---|---|
 //! | nothing, no header, another version | error |
 //! | a line that is no JSON object, a missing field, an unknown arm | error with its line |
-//! | negative, fractional, NaN, infinite or absurd numbers, more bad than requests, unknown bucket | error with its line |
+//! | negative, fractional, NaN, infinite or absurd numbers, more bad than requests, unknown bucket, a weight that is no share | error with its line |
 //! | rows up to 5 s out of order | put in order |
 //! | rows further out of order, one instance twice in a second, edges that change | error with its line |
 //! | no rows, one arm only, an SLI without data | `not_enough_data` |
 //! | a gap | `not_enough_data` while it lasts; evidence stays |
 //! | very many instances | judged; beyond 64 an arm's instances share numbers for the search of a sick one |
+//! | a file of any length | read once, six seconds of it in memory; of a history the newest hour |
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ArmTick, Assessment, Calibration, Calibrator, Config, ConfigError, InstanceTick, Judge, Sample,
-    SliKind, Tick, Verdict, config::Better, judge::Silence, tick::MAX_REQUESTS_PER_TICK,
-};
+use crate::{Assessment, Calibration, Config, ConfigError, Rate, Verdict};
+
+mod history;
+mod player;
+mod reader;
+
+pub use history::{HISTORY_ROWS_MAX, HISTORY_SECONDS, History};
+pub use player::{Player, judge_lines};
+pub use reader::{MAX_LINE_BYTES, MAX_ROWS_PER_SECOND, REORDER_SECONDS};
 
 /// The version this module reads.
 pub const VERSION: &str = "recording/v1";
-/// Rows may be this many seconds out of order.
-pub const REORDER_SECONDS: u64 = 5;
-/// A second may have at most this many rows.
-pub const MAX_ROWS_PER_SECOND: usize = 2_000_000;
-/// A line may have at most this many bytes.
-pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// Why a recording cannot be judged.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -68,6 +73,9 @@ pub enum RecordingError {
 pub struct VerdictLine {
     /// Seconds, as in the recording.
     pub t: u64,
+    /// The rollout that is judged, where the recording tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
     /// The verdict from here on.
     pub verdict: Verdict,
     /// The SLI that the verdict rests on, where it is one.
@@ -83,13 +91,6 @@ pub struct VerdictLine {
     pub is_final: bool,
 }
 
-#[derive(Deserialize)]
-struct Header {
-    airboss: String,
-    #[serde(default)]
-    latency_edges_ms: Vec<f64>,
-}
-
 /// Written as it must be in a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,7 +101,7 @@ pub enum Arm {
     Baseline,
 }
 
-/// One instance's second.
+/// One instance's second. Everything behind `latency` may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Seconds since any fixed moment.
@@ -111,356 +112,78 @@ pub struct Row {
     pub instance: String,
     /// Requests it answered.
     pub requests: u64,
-    /// How many of them were bad.
+    /// How many of them were bad, by the first ratio SLI.
     pub bad: u64,
     /// (bucket, count) pairs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<(u32, u64)>,
+    /// Bad requests by the name of the ratio SLI, where there are several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bads: BTreeMap<String, u64>,
+    /// The same for SLIs that count some of the requests only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub of: BTreeMap<String, Rate>,
+    /// The new version's share in the step that is judged. Another one begins a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// Its share in the step behind; none behind the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_weight: Option<f64>,
+    /// The share that the splitter worked by; without it the split is not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<f64>,
+    /// True where there was no baseline to compare with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+}
+
+/// A line between the rows that says what they belong to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "airboss")]
+pub enum Mark {
+    /// From this second on, a rollout is judged anew; what came before was stable alone.
+    Rollout {
+        /// The second.
+        t: u64,
+        /// The rollout's id.
+        id: String,
+        /// When its second 0 was.
+        start: u64,
+        /// The shares of its steps, which a history is to be calibrated for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weights: Vec<f64>,
+        /// What it was judged by.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<Box<Config>>,
+        /// What the judge knew of the service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history: Option<Box<Calibration>>,
+    },
+    /// From this second on nothing is judged.
+    RolloutEnd {
+        /// The second.
+        t: u64,
+    },
+    /// The source of the measurements did not answer in this second.
+    Silence {
+        /// The second.
+        t: u64,
+        /// What it said instead.
+        why: String,
+    },
+}
+
+impl Mark {
+    fn t(&self) -> u64 {
+        match self {
+            Self::Rollout { t, .. } | Self::RolloutEnd { t } | Self::Silence { t, .. } => *t,
+        }
+    }
 }
 
 /// The first line of a recording with these edges.
 pub fn header(latency_edges_ms: &[f64]) -> String {
     serde_json::json!({ "airboss": VERSION, "latency_edges_ms": latency_edges_ms }).to_string()
-}
-
-type Second = BTreeMap<(Arm, String), Row>;
-
-/// Reads lines into whole seconds, in order.
-#[derive(Debug, Clone, Default)]
-struct Reader {
-    line: usize,
-    edges: Option<Vec<f64>>,
-    pending: BTreeMap<u64, Second>,
-    released: Option<u64>,
-}
-
-impl Reader {
-    fn wrong(&self, problem: impl Into<String>) -> RecordingError {
-        RecordingError::Line {
-            line: self.line,
-            problem: problem.into(),
-        }
-    }
-
-    /// Takes a line; returns the seconds that are complete now.
-    fn read(&mut self, line: &str) -> Result<Vec<(u64, Second)>, RecordingError> {
-        self.line += 1;
-        if line.len() > MAX_LINE_BYTES {
-            return Err(self.wrong(format!(
-                "{} bytes long; at most {MAX_LINE_BYTES} are read",
-                line.len()
-            )));
-        }
-        // A byte order mark is what some editors leave behind.
-        let line = line.trim_start_matches('\u{feff}').trim();
-        if line.is_empty() {
-            return Ok(Vec::new());
-        }
-        if self.edges.is_none() || line.contains("\"airboss\"") {
-            self.read_header(line)?;
-            return Ok(Vec::new());
-        }
-        let row: Row = serde_json::from_str(line).map_err(|error| self.wrong(error.to_string()))?;
-        self.check(&row)?;
-        let rows = self.pending.entry(row.t).or_default();
-        if rows.len() >= MAX_ROWS_PER_SECOND {
-            return Err(self.wrong(format!(
-                "second {} has more than {MAX_ROWS_PER_SECOND} rows",
-                row.t
-            )));
-        }
-        let (t, key) = (row.t, (row.arm, row.instance.clone()));
-        if rows.insert(key, row).is_some() {
-            return Err(self.wrong(format!("this instance already reported second {t}")));
-        }
-        let newest = self
-            .pending
-            .last_key_value()
-            .map_or(t, |(newest, _)| *newest);
-        Ok(self.release(newest.saturating_sub(REORDER_SECONDS)))
-    }
-
-    fn read_header(&mut self, line: &str) -> Result<(), RecordingError> {
-        let header: Header = serde_json::from_str(line).map_err(|error| {
-            self.wrong(format!("no header: {error}; expected {{\"airboss\":\"{VERSION}\",\"latency_edges_ms\":[…]}}"))
-        })?;
-        if header.airboss != VERSION {
-            return Err(self.wrong(format!(
-                "version `{}` is not known, only `{VERSION}`",
-                header.airboss
-            )));
-        }
-        match &self.edges {
-            Some(edges) if *edges != header.latency_edges_ms => {
-                Err(self.wrong("latency_edges_ms change here; judge the two parts one by one"))
-            }
-            Some(_) => Ok(()),
-            None => {
-                self.edges = Some(header.latency_edges_ms);
-                Ok(())
-            }
-        }
-    }
-
-    fn check(&self, row: &Row) -> Result<(), RecordingError> {
-        if self.released.is_some_and(|released| row.t <= released) {
-            return Err(self.wrong(format!(
-                "second {} comes more than {REORDER_SECONDS} s late; sort the recording by t",
-                row.t
-            )));
-        }
-        if row.requests > MAX_REQUESTS_PER_TICK {
-            return Err(self.wrong(format!(
-                "{} requests in one second cannot be true",
-                row.requests
-            )));
-        }
-        if row.bad > row.requests {
-            return Err(self.wrong(format!("{} of {} requests are bad", row.bad, row.requests)));
-        }
-        let buckets = self.edges.as_ref().map_or(0, Vec::len);
-        for (bucket, count) in &row.latency {
-            if *bucket as usize > buckets {
-                return Err(self.wrong(format!(
-                    "bucket {bucket} does not exist; {buckets} edges make buckets 0 to {buckets}"
-                )));
-            }
-            if *count > MAX_REQUESTS_PER_TICK {
-                return Err(self.wrong(format!(
-                    "{count} requests in one bucket and second cannot be true"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// The seconds before `until`, in order.
-    fn release(&mut self, until: u64) -> Vec<(u64, Second)> {
-        let later = self.pending.split_off(&until);
-        let done: Vec<(u64, Second)> = std::mem::replace(&mut self.pending, later)
-            .into_iter()
-            .collect();
-        if let Some((t, _)) = done.last() {
-            self.released = Some(*t);
-        }
-        done
-    }
-
-    fn rest(&mut self) -> Vec<(u64, Second)> {
-        std::mem::take(&mut self.pending).into_iter().collect()
-    }
-}
-
-/// A past recording of the service, from which the judge learns levels, shapes and clumps. Rows of
-/// the canary are ignored.
-#[derive(Debug, Clone, Default)]
-pub struct History {
-    edges: Vec<f64>,
-    seconds: Vec<(u64, Second)>,
-}
-
-impl History {
-    /// Reads a recording.
-    ///
-    /// # Errors
-    /// What is wrong with it, and in which line.
-    pub fn read<L: AsRef<str>>(lines: impl IntoIterator<Item = L>) -> Result<Self, RecordingError> {
-        let mut reader = Reader::default();
-        let mut seconds = Vec::new();
-        for line in lines {
-            seconds.extend(reader.read(line.as_ref())?);
-        }
-        seconds.extend(reader.rest());
-        let edges = reader.edges.ok_or(RecordingError::Empty)?;
-        Ok(Self { edges, seconds })
-    }
-
-    /// What it says about releases that are judged by `config` at these canary weights.
-    ///
-    /// # Errors
-    /// A config that cannot be judged by.
-    pub fn calibrate(&self, config: &Config, weights: &[f64]) -> Result<Calibration, ConfigError> {
-        let slot = bad_slot(config);
-        let mut calibrator = Calibrator::new(config.clone(), weights)?;
-        for (t, second) in &self.seconds {
-            calibrator.observe(*t, &arm(second, Arm::Baseline, slot));
-        }
-        Ok(calibrator.finish())
-    }
-}
-
-/// The SLI that a row's `bad` belongs to: the first ratio where lower is better.
-fn bad_slot(config: &Config) -> Option<usize> {
-    config.slis.iter().position(|sli| {
-        sli.kind
-            == SliKind::Ratio {
-                better: Better::Lower,
-            }
-    })
-}
-
-fn arm(second: &Second, wanted: Arm, slot: Option<usize>) -> ArmTick {
-    let rows = second.values().filter(|row| row.arm == wanted).map(|row| {
-        let mut samples = vec![Sample::Missing; slot.map_or(0, |slot| slot + 1)];
-        if let Some(sample) = samples.last_mut() {
-            *sample = Sample::Count(row.bad);
-        }
-        InstanceTick {
-            instance: row.instance.clone(),
-            requests: row.requests,
-            samples,
-            latency: row.latency.clone(),
-        }
-    });
-    ArmTick {
-        instances: rows.collect(),
-    }
-}
-
-/// Judges a recording line by line.
-#[derive(Debug, Clone, Default)]
-pub struct Player {
-    config: Option<Config>,
-    history: Option<History>,
-    reader: Reader,
-    judge: Option<Judge>,
-    slot: Option<usize>,
-    last_t: u64,
-    last_data: Option<u64>,
-    verdict: Option<Verdict>,
-}
-
-impl Player {
-    /// A player. Without a config, errors and latency are judged with every default; a config's
-    /// latency edges are replaced by the recording's.
-    pub fn new(config: Option<Config>, history: Option<History>) -> Self {
-        Self {
-            config,
-            history,
-            ..Self::default()
-        }
-    }
-
-    /// Takes one line; returns the changes of verdict that it brings.
-    ///
-    /// # Errors
-    /// What is wrong, and in which line. The recording cannot be judged any further.
-    pub fn line(&mut self, line: &str) -> Result<Vec<VerdictLine>, RecordingError> {
-        let had_header = self.reader.edges.is_some();
-        let seconds = self.reader.read(line)?;
-        if !had_header && self.reader.edges.is_some() {
-            self.config()?.validate()?;
-        }
-        self.judge_seconds(seconds)
-    }
-
-    /// The recording ends: the last changes of verdict and the final line.
-    ///
-    /// # Errors
-    /// A recording without a header.
-    pub fn finish(mut self) -> Result<Vec<VerdictLine>, RecordingError> {
-        if self.reader.edges.is_none() {
-            return Err(RecordingError::Empty);
-        }
-        let seconds = self.reader.rest();
-        let mut lines = self.judge_seconds(seconds)?;
-        let assessment = match &self.judge {
-            Some(judge) => judge.assess(),
-            None => Judge::new(self.config()?)?.assess(),
-        };
-        lines.push(VerdictLine {
-            is_final: true,
-            ..verdict_line(self.last_t, &assessment)
-        });
-        Ok(lines)
-    }
-
-    /// The judge, once there were rows: for everything else it can say.
-    pub fn judge(&self) -> Option<&Judge> {
-        self.judge.as_ref()
-    }
-
-    fn config(&self) -> Result<Config, RecordingError> {
-        let edges = self.reader.edges.clone().unwrap_or_default();
-        Ok(match &self.config {
-            Some(config) => Config {
-                latency_edges_ms: edges,
-                ..config.clone()
-            },
-            None => Config::errors_and_latency(edges),
-        })
-    }
-
-    fn judge_seconds(
-        &mut self,
-        seconds: Vec<(u64, Second)>,
-    ) -> Result<Vec<VerdictLine>, RecordingError> {
-        let mut lines = Vec::new();
-        for (t, second) in seconds {
-            let canary = arm(&second, Arm::Canary, self.slot);
-            let share = canary.requests() as f64
-                / second.values().map(|row| row.requests as f64).sum::<f64>();
-            if self.judge.is_none() {
-                self.begin(share)?;
-            }
-            let tick = Tick {
-                t,
-                weight: None,
-                canary: arm(&second, Arm::Canary, self.slot),
-                baseline: Some(arm(&second, Arm::Baseline, self.slot)),
-            };
-            let Some(judge) = &mut self.judge else {
-                continue;
-            };
-            let stale = judge.config().stale_after;
-            if let Some(last) = self
-                .last_data
-                .filter(|last| t.saturating_sub(*last) > stale)
-            {
-                let silent = judge.silence(last.saturating_add(stale), Silence::NoData);
-                lines.extend(self.changed(last.saturating_add(stale), &silent));
-            }
-            let Some(judge) = &mut self.judge else {
-                continue;
-            };
-            let assessment = judge.observe(&tick);
-            self.last_data = Some(t);
-            self.last_t = t;
-            lines.extend(self.changed(t, &assessment));
-        }
-        Ok(lines)
-    }
-
-    /// The first second tells the canary's share, which the calibration is made for.
-    fn begin(&mut self, share: f64) -> Result<(), RecordingError> {
-        let config = self.config()?;
-        self.slot = bad_slot(&config);
-        let weight = if share > 0.0 && share < 1.0 {
-            share
-        } else {
-            0.1
-        };
-        let mut judge = match &self.history {
-            Some(history) if history.edges != config.latency_edges_ms => {
-                return Err(RecordingError::OtherEdges);
-            }
-            Some(history) => {
-                Judge::with_history(config.clone(), &history.calibrate(&config, &[weight])?)?
-            }
-            None => Judge::new(config)?,
-        };
-        judge.start_step(weight, None)?;
-        self.judge = Some(judge);
-        Ok(())
-    }
-
-    fn changed(&mut self, t: u64, assessment: &Assessment) -> Option<VerdictLine> {
-        if self.verdict == Some(assessment.verdict) {
-            return None;
-        }
-        self.verdict = Some(assessment.verdict);
-        Some(verdict_line(t, assessment))
-    }
 }
 
 /// What an assessment at `t` looks like as a line.
@@ -475,6 +198,7 @@ pub fn verdict_line(t: u64, assessment: &Assessment) -> VerdictLine {
         .filter(|sli| sli.verdict == assessment.verdict);
     VerdictLine {
         t,
+        rollout: None,
         verdict: assessment.verdict,
         sli: telling
             .max_by(|a, b| a.log_e.total_cmp(&b.log_e))
@@ -484,19 +208,4 @@ pub fn verdict_line(t: u64, assessment: &Assessment) -> VerdictLine {
         reason: assessment.reason.clone(),
         is_final: false,
     }
-}
-
-/// Judges a whole recording. Every item is a line of output; the last one is final, or an error.
-pub fn judge_lines<L: AsRef<str>>(
-    lines: impl IntoIterator<Item = L>,
-    config: Option<Config>,
-    history: Option<History>,
-) -> Result<Vec<VerdictLine>, RecordingError> {
-    let mut player = Player::new(config, history);
-    let mut output = Vec::new();
-    for line in lines {
-        output.extend(player.line(line.as_ref())?);
-    }
-    output.extend(player.finish()?);
-    Ok(output)
 }

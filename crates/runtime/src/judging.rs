@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use airboss_engine::{Lane, Phase, Rollout};
 use airboss_judge::{Assessment, Calibration, Config, Explanation, Judge, Silence, Tick};
+use airboss_model::manifest::Service;
 use airboss_model::time::since;
 use airboss_model::traffic::{Counts, Weight};
 use airboss_model::{ArmId, RolloutId, Timestamp};
@@ -83,6 +84,9 @@ pub struct Judging {
     assessment: Option<Arc<Assessment>>,
     /// What the judge is to know and has not recorded yet.
     history: Option<Calibration>,
+    /// The same for those who record; not known behind a restart.
+    known: Option<Arc<Calibration>>,
+    service: Arc<Service>,
     judged: Option<Judged>,
 }
 
@@ -119,6 +123,8 @@ impl Judging {
             heard: None,
             assessment: None,
             history: None,
+            known: None,
+            service: Arc::new(rollout.request.service.clone()),
             judged: None,
         };
         if let Some(row) = snapshot
@@ -153,6 +159,7 @@ impl Judging {
             && let Some(history) = history
         {
             judging.judge = judge(&judging.rollout, judging.gauge.config(), Some(&history))?;
+            judging.known = Some(Arc::new(history.clone()));
             judging.history = Some(history);
         }
         Ok(judging)
@@ -169,8 +176,8 @@ impl Judging {
     }
 
     /// What the judge took the last second for; None where it was not judged.
-    pub fn judged(&self) -> Option<Judged> {
-        self.judged
+    pub fn judged(&self) -> Option<&Judged> {
+        self.judged.as_ref()
     }
 
     fn second(&self, at: Timestamp) -> u64 {
@@ -274,11 +281,17 @@ impl Judging {
             began,
             step: judged,
             t,
-            taken: evidence.tick.is_some().then_some(Judged {
+            taken: Some(Judged {
                 t,
                 weight,
                 alone,
                 step: began.map(|began| (began.weight, began.next)),
+                silence: evidence.silence.map(|(_, silence)| match silence {
+                    Silence::SourceDown(why) => why,
+                    Silence::NoData => "it had no measurements".to_owned(),
+                }),
+                service: Arc::clone(&self.service),
+                known: self.known.clone(),
             }),
             // Before its weight is confirmed a step has no proof of its own.
             about: if observing {

@@ -250,7 +250,7 @@ impl Worker {
 
     /// Hands the second to those who record it, where there are any.
     fn record(&self, traffic: &crate::hub::LaneTraffic) {
-        if traffic.reports == 0 || self.seconds.receiver_count() == 0 {
+        if self.seconds.receiver_count() == 0 {
             return;
         }
         let lane = &self.held.lane;
@@ -262,10 +262,11 @@ impl Worker {
             Some((rollout, judging.judged()?))
         });
         let second = match judged {
+            None if traffic.reports == 0 => return,
             Some((rollout, judged)) => {
                 let (canary, baseline) = arms(lane, rollout, traffic);
                 Second {
-                    judged: Some((rollout.id().clone(), judged)),
+                    judged: Some((rollout.id().clone(), judged.clone())),
                     canary: Some(canary),
                     baseline: Some(baseline),
                 }

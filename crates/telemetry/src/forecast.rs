@@ -70,6 +70,15 @@ pub fn forecast(service: &Service, usual: &Usual) -> Vec<Forecast> {
         .collect()
 }
 
+/// The shares below 100 % that a service's releases are judged at.
+pub(crate) fn weights(service: &Service) -> Vec<f64> {
+    let Strategy::Canary(canary) = service.spec.rollout.strategy() else {
+        return Vec::new();
+    };
+    let below = canary.steps.iter().filter(|weight| **weight < Weight::FULL);
+    below.map(|weight| weight.ratio()).collect()
+}
+
 /// Half of what is promised; stable's slowest hundredth where nothing is.
 fn guess(sli: &SliConfig) -> f64 {
     match (sli.objective, sli.kind) {

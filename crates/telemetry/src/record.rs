@@ -1,9 +1,10 @@
 //! Live traffic as a recording that `airboss judge` reads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use airboss_judge::recording::{self, Arm};
-use airboss_judge::{Better, Sample, SliKind, tick::ArmTick};
+use airboss_judge::recording::{self, Arm, Mark, Row};
+use airboss_judge::{Better, Calibration, Rate, Sample, SliKind, tick::InstanceTick};
 use airboss_model::manifest::Service;
 use airboss_model::traffic::{Counts, Weight};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::Gauge;
 const STRETCH: u64 = 60;
 
 /// What the live judge took a second for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
     /// Seconds since the rollout started.
     pub t: u64,
@@ -25,54 +26,42 @@ pub struct Judged {
     pub alone: bool,
     /// The step that the judge was told of last: its share, and the next one.
     pub step: Option<(f64, Option<f64>)>,
-}
-
-/// One instance's second as it is written.
-#[derive(Serialize)]
-struct Row<'a> {
-    t: u64,
-    arm: Arm,
-    instance: &'a str,
-    requests: u64,
-    bad: u64,
-    /// Further ratio SLIs, by name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    bads: BTreeMap<&'a str, u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    latency: &'a Vec<(u32, u64)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weight: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_weight: Option<f64>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    alone: bool,
+    /// Why there were no measurements, where there were none.
+    pub silence: Option<String>,
+    /// The rollout's manifest, which says what is measured.
+    pub service: Arc<Service>,
+    /// What the judge knew of the service when the rollout began.
+    pub known: Option<Arc<Calibration>>,
 }
 
 /// Writes the seconds of one lane as a recording.
 ///
-/// A rollout's seconds keep their distances and their place in the minute, so that a recording
-/// that holds a rollout from its start is judged to the very words of the live judge.
+/// A rollout's seconds keep their distances, its judge's knowledge and its steps, so that a
+/// recording that holds a rollout from its start is judged to the very words of the live judge.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     gauge: Gauge,
+    edges: Vec<f64>,
     last: Option<u64>,
-    /// What to add to a rollout's seconds, and which rollout that is for.
-    shift: Option<(String, u64)>,
+    /// The rollout that is being judged, and what to add to its seconds.
+    rollout: Option<(String, u64)>,
 }
 
 impl Recorder {
     /// A recorder that measures by the SLOs of a manifest.
     pub fn new(service: &Service) -> Self {
+        let gauge = Gauge::whole(service);
         Self {
-            gauge: Gauge::whole(service),
+            edges: gauge.config().latency_edges_ms.clone(),
+            gauge,
             last: None,
-            shift: None,
+            rollout: None,
         }
     }
 
     /// The recording's first line.
     pub fn header(&self) -> String {
-        recording::header(&self.gauge.config().latency_edges_ms)
+        recording::header(&self.edges)
     }
 
     /// One second as lines, each with its end. `judged` is the rollout that was judged in it;
@@ -82,85 +71,123 @@ impl Recorder {
     /// None today: rows are plain data that JSON can hold.
     pub fn second(
         &mut self,
-        judged: Option<(&str, Judged)>,
+        judged: Option<(&str, &Judged)>,
         canary: Option<&BTreeMap<String, Counts>>,
         baseline: Option<&BTreeMap<String, Counts>>,
     ) -> serde_json::Result<String> {
+        let mut lines = String::new();
         let next = self.last.map_or(0, |last| last + 1);
-        let (t, judged) = match judged {
-            Some((rollout, judged)) => (self.shifted(rollout, judged.t, next), Some(judged)),
-            None => (next, None),
+        let t = match judged {
+            Some((rollout, judged)) => self.of_rollout(rollout, judged, next, &mut lines)?,
+            None => {
+                if self.rollout.take().is_some() {
+                    push(&mut lines, &Mark::RolloutEnd { t: next })?;
+                }
+                next
+            }
         };
         self.last = Some(t);
+        let judged = judged.map(|(_, judged)| judged);
+        if let Some(why) = judged.and_then(|judged| judged.silence.clone()) {
+            push(&mut lines, &Mark::Silence { t, why })?;
+            return Ok(lines);
+        }
         let alone = judged.is_some_and(|judged| judged.alone);
         let weight = judged.map_or(Weight::ZERO, |judged| judged.weight);
-        let tick = self.gauge.tick(
-            t,
-            weight,
-            canary.filter(|_| judged.is_some()),
-            baseline,
-            alone,
-        );
-        let mut lines = String::new();
+        let canary = canary.filter(|_| judged.is_some());
+        let tick = self.gauge.tick(t, weight, canary, baseline, alone);
+        let step = judged.and_then(|judged| judged.step);
         let arms = [
-            (Arm::Canary, Some(&tick.canary)),
-            (Arm::Baseline, tick.baseline.as_ref()),
+            (Arm::Canary, Some(tick.canary)),
+            (Arm::Baseline, tick.baseline),
         ];
         for (arm, ticks) in arms {
-            for row in ticks.iter().flat_map(|arm: &&ArmTick| &arm.instances) {
-                let (bad, bads) = self.bad(&row.samples);
+            for instance in ticks.into_iter().flat_map(|arm| arm.instances) {
                 let row = Row {
-                    t,
-                    arm,
-                    instance: &row.instance,
-                    requests: row.requests,
-                    bad,
-                    bads,
-                    latency: &row.latency,
-                    weight: judged
-                        .and_then(|judged| judged.step)
-                        .map(|(weight, _)| weight),
-                    next_weight: judged
-                        .and_then(|judged| judged.step)
-                        .and_then(|(_, next)| next),
+                    weight: step.map(|(weight, _)| weight),
+                    next_weight: step.and_then(|(_, next)| next),
+                    split: judged.and(tick.weight),
                     alone,
+                    ..self.row(t, arm, instance)
                 };
-                lines += &serde_json::to_string(&row)?;
-                lines.push('\n');
+                push(&mut lines, &row)?;
             }
         }
         Ok(lines)
     }
 
-    fn shifted(&mut self, rollout: &str, t: u64, next: u64) -> u64 {
-        let known = self.shift.as_ref().filter(|(of, _)| of == rollout);
-        let shift = known.map_or_else(
-            || next.saturating_sub(t).next_multiple_of(STRETCH),
-            |(_, shift)| *shift,
-        );
-        self.shift = Some((rollout.to_owned(), shift));
-        t.saturating_add(shift).max(next)
+    /// The second of a rollout, with a mark before its first one.
+    fn of_rollout(
+        &mut self,
+        rollout: &str,
+        judged: &Judged,
+        next: u64,
+        lines: &mut String,
+    ) -> serde_json::Result<u64> {
+        if let Some((_, start)) = self.rollout.as_ref().filter(|(of, _)| of == rollout) {
+            return Ok(judged.t.saturating_add(*start).max(next));
+        }
+        let start = next.saturating_sub(judged.t).next_multiple_of(STRETCH);
+        self.rollout = Some((rollout.to_owned(), start));
+        let t = judged.t.saturating_add(start).max(next);
+        // Another manifest may cut latency elsewhere; then the recording stays with its own.
+        let gauge = Gauge::whole(&judged.service);
+        let same_edges = gauge.config().latency_edges_ms == self.edges;
+        if same_edges {
+            self.gauge = gauge;
+        }
+        let mark = Mark::Rollout {
+            t,
+            id: rollout.to_owned(),
+            start,
+            weights: crate::forecast::weights(&judged.service),
+            config: same_edges.then(|| Box::new(self.gauge.config().clone())),
+            history: judged.known.as_deref().cloned().map(Box::new),
+        };
+        push(lines, &mark)?;
+        Ok(t)
     }
 
-    /// The bad requests of the first ratio SLI, and those of the others by name.
-    fn bad(&self, samples: &[Sample]) -> (u64, BTreeMap<&str, u64>) {
+    /// An instance's counts by SLI: the first ratio's in `bad`, each by its name.
+    fn row(&self, t: u64, arm: Arm, instance: InstanceTick) -> Row {
         let lower = SliKind::Ratio {
             better: Better::Lower,
         };
-        let mut counts = self
-            .gauge
-            .config()
-            .slis
-            .iter()
-            .zip(samples)
-            .filter(|(sli, _)| sli.kind == lower)
-            .filter_map(|(sli, sample)| match sample {
-                Sample::Count(bad) => Some((sli.name.as_str(), *bad)),
-                _ => None,
-            });
-        let first = counts.next().map_or(0, |(_, bad)| bad);
-        (first, counts.collect())
+        let (mut first, mut bads, mut of) = (None, BTreeMap::new(), BTreeMap::new());
+        let slis = self.gauge.config().slis.iter().zip(&instance.samples);
+        for (sli, sample) in slis.filter(|(sli, _)| sli.kind == lower) {
+            match *sample {
+                Sample::Count(bad) => {
+                    first.get_or_insert(bad);
+                    bads.insert(sli.name.clone(), bad);
+                }
+                Sample::Of(Rate { bad, requests }) => {
+                    of.insert(sli.name.clone(), Rate { bad, requests });
+                }
+                _ => {}
+            }
+        }
+        Row {
+            t,
+            arm,
+            instance: instance.instance,
+            requests: instance.requests,
+            bad: first.unwrap_or(0),
+            latency: instance.latency,
+            bads,
+            of,
+            weight: None,
+            next_weight: None,
+            split: None,
+            alone: false,
+        }
     }
+}
+
+fn push(lines: &mut String, line: &impl Serialize) -> serde_json::Result<()> {
+    *lines += &serde_json::to_string(line)?;
+    lines.push('\n');
+    Ok(())
 }
 
 #[cfg(test)]
@@ -223,6 +250,9 @@ mod tests {
             weight: Weight::from_basis_points(1_000),
             alone: false,
             step: Some((0.1, Some(0.5))),
+            silence: None,
+            service: Arc::new(service()),
+            known: None,
         };
         for _ in 0..70 {
             recorder.second(None, None, Some(&stable)).unwrap();
@@ -230,9 +260,17 @@ mod tests {
         let mut seen = Vec::new();
         for (rollout, t) in [("a-1", 4), ("a-1", 5), ("a-1", 9), ("a-2", 0), ("a-2", 61)] {
             let text = recorder
-                .second(Some((rollout, judged(t))), Some(&canary), Some(&stable))
+                .second(Some((rollout, &judged(t))), Some(&canary), Some(&stable))
                 .unwrap();
-            let rows = rows(&text);
+            let mut rows = rows(&text);
+            if t != 5 && t != 9 && t != 61 {
+                let mark = rows.remove(0);
+                assert_eq!(
+                    (&mark["airboss"], &mark["id"]),
+                    (&json!("rollout"), &json!(rollout))
+                );
+                assert_eq!(mark["weights"], json!([0.01, 0.1, 0.5]));
+            }
             assert_eq!(rows.len(), 2);
             assert_eq!(
                 (&rows[0]["weight"], &rows[0]["next_weight"]),
@@ -243,5 +281,10 @@ mod tests {
             seen.push(at);
         }
         assert_eq!(seen, [124, 125, 129, 180, 241]);
+        let text = recorder.second(None, None, Some(&stable)).unwrap();
+        assert_eq!(
+            rows(&text)[0],
+            json!({ "airboss": "rollout_end", "t": 242 })
+        );
     }
 }

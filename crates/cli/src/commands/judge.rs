@@ -28,7 +28,8 @@ pub struct JudgeArgs {
     /// The recording; `-` reads standard input
     #[arg(value_name = "RECORDING")]
     pub recording: PathBuf,
-    /// Judge by the SLOs of this manifest [default: errors and latency, with default margins]
+    /// Judge by the SLOs of this manifest [default: what the recording was judged by, else errors
+    /// and latency with default margins]
     #[arg(long, value_name = "FILE")]
     pub service: Option<PathBuf>,
     /// An earlier recording, from which the judge learns what is usual
@@ -73,15 +74,20 @@ pub fn run(args: &JudgeArgs, input: &mut dyn BufRead, out: &mut dyn Write) -> an
         &mut file
     };
     let mut reader = LineReader::new(input);
+    let mut printer = Printer {
+        output: args.output,
+        rollout: None,
+        out,
+    };
     while let Some(line) = reader
         .next()
         .with_context(|| format!("cannot read {name}"))?
     {
         let changes = player.line(line).map_err(|error| wrong(&name, &error))?;
-        print(&changes, args.output, out)?;
+        printer.print(&changes)?;
     }
     let lines = player.finish().map_err(|error| wrong(&name, &error))?;
-    print(&lines, args.output, out)?;
+    printer.print(&lines)?;
     Ok(match lines.last().map(|line| line.verdict) {
         Some(Verdict::Pass) => Exit::Done,
         Some(Verdict::Fail) => Exit::RolledBack,
@@ -176,32 +182,49 @@ impl<'a> LineReader<'a> {
     }
 }
 
-fn print(lines: &[VerdictLine], output: Lines, out: &mut dyn Write) -> anyhow::Result<()> {
-    for line in lines {
-        match output {
-            Lines::Ndjson => {
-                serde_json::to_writer(&mut *out, line)?;
-                writeln!(out)?;
-            }
-            Lines::Text => {
-                let verdict = line.verdict.as_str().replace('_', " ");
-                let reason = harmless(&line.reason);
-                if line.is_final {
-                    let odds = words::odds(line.log_e);
-                    let proof = words::odds(line.step_pass);
-                    writeln!(
-                        out,
-                        "at the end: {verdict}; odds {odds} against the release, {proof} for the step\n  {reason}"
-                    )?;
-                } else {
-                    writeln!(out, "{:>8}  {verdict}: {reason}", format!("{} s", line.t))?;
+/// Prints verdicts, and which rollout they are of where the recording tells.
+struct Printer<'a> {
+    output: Lines,
+    rollout: Option<String>,
+    out: &'a mut dyn Write,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, lines: &[VerdictLine]) -> anyhow::Result<()> {
+        for line in lines {
+            match self.output {
+                Lines::Ndjson => {
+                    serde_json::to_writer(&mut *self.out, line)?;
+                    writeln!(self.out)?;
                 }
+                Lines::Text => self.text(line)?,
             }
         }
+        // Whoever follows a pipe wants a verdict when it is there, not when a buffer is full.
+        self.out.flush()?;
+        Ok(())
     }
-    // Whoever follows a pipe wants a verdict when it is there, not when a buffer is full.
-    out.flush()?;
-    Ok(())
+
+    fn text(&mut self, line: &VerdictLine) -> io::Result<()> {
+        if self.rollout != line.rollout {
+            self.rollout.clone_from(&line.rollout);
+            let name = line.rollout.as_deref().unwrap_or("stable alone");
+            writeln!(self.out, "{}", harmless(name))?;
+        }
+        let verdict = line.verdict.as_str().replace('_', " ");
+        let reason = harmless(&line.reason);
+        if line.is_final {
+            let odds = words::odds(line.log_e);
+            let proof = words::odds(line.step_pass);
+            writeln!(
+                self.out,
+                "at the end: {verdict}; odds {odds} against the release, {proof} for the step\n  {reason}"
+            )
+        } else {
+            let at = format!("{} s", line.t);
+            writeln!(self.out, "{at:>8}  {verdict}: {reason}")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Recordings, good and bad.
 
 use airboss_judge::{
-    Config, SliConfig, Verdict,
-    recording::{History, RecordingError, VerdictLine, judge_lines},
+    ArmTick, Config, InstanceTick, Judge, Sample, SliConfig, Tick, Verdict,
+    recording::{HISTORY_SECONDS, History, RecordingError, VerdictLine, judge_lines},
 };
+use proptest::prelude::*;
 
 use crate::traffic::Random;
 
@@ -246,6 +247,233 @@ fn an_output_line_has_the_documented_fields() {
             && line["t"].is_u64()
     );
     assert!(line["reason"].as_str().unwrap().contains("limit 100 : 1"));
+}
+
+/// What a judge says that is told of everything itself.
+fn told(seconds: &[(u64, f64, Option<f64>, u64)]) -> Vec<(Verdict, String)> {
+    let mut judge = Judge::new(Config {
+        slis: vec![SliConfig::errors("errors")],
+        ..Config::default()
+    })
+    .unwrap();
+    let mut step = None;
+    let mut said: Vec<(Verdict, String)> = Vec::new();
+    for (t, weight, next, bad) in seconds {
+        if step != Some((*weight, *next)) {
+            judge.start_step(*weight, *next).unwrap();
+            step = Some((*weight, *next));
+        }
+        let arm = |name: &str, requests, bad| ArmTick {
+            instances: vec![InstanceTick {
+                instance: name.to_owned(),
+                requests,
+                samples: vec![Sample::Count(bad)],
+                latency: Vec::new(),
+            }],
+        };
+        let assessment = judge.observe(&Tick {
+            t: *t,
+            weight: Some(*weight),
+            canary: arm("c", (1000.0 * weight) as u64, *bad),
+            baseline: Some(arm("b", (1000.0 * (1.0 - weight)) as u64, t % 2)),
+        });
+        if said
+            .last()
+            .is_none_or(|(last, _)| *last != assessment.verdict)
+        {
+            said.push((assessment.verdict, assessment.reason));
+        }
+    }
+    said
+}
+
+#[test]
+fn rows_that_tell_of_steps_are_judged_step_by_step() {
+    let step = |t: u64| match t {
+        0..200 => (0.1, Some(0.5)),
+        _ => (0.5, None),
+    };
+    let bad = |t: u64| match t {
+        0..200 => u64::from(t % 20 == 0),
+        200..450 => t % 2,
+        _ => 40,
+    };
+    let seconds: Vec<_> = (0..500)
+        .map(|t| (t, step(t).0, step(t).1, bad(t)))
+        .collect();
+    let mut lines = vec![r#"{"airboss":"recording/v1"}"#.to_owned()];
+    for (t, weight, next, bad) in &seconds {
+        let next = next.map_or(String::new(), |next: f64| {
+            format!(r#""next_weight":{next},"#)
+        });
+        let (canary, stable) = ((1000.0 * weight) as u64, (1000.0 * (1.0 - weight)) as u64);
+        for (arm, instance, requests, bad) in [
+            ("canary", "c", canary, *bad),
+            ("baseline", "b", stable, t % 2),
+        ] {
+            lines.push(format!(r#"{{"t":{t},"arm":"{arm}","instance":"{instance}","requests":{requests},"bad":{bad},"weight":{weight},{next}"split":{weight}}}"#));
+        }
+    }
+    let replayed: Vec<_> = judge_lines(&lines, None, None)
+        .unwrap()
+        .into_iter()
+        .filter(|line| !line.is_final)
+        .map(|line| (line.verdict, line.reason))
+        .collect();
+    assert_eq!(replayed, told(&seconds));
+    let passes = replayed
+        .iter()
+        .filter(|(verdict, _)| *verdict == Verdict::Pass);
+    assert_eq!(passes.count(), 2, "{replayed:?}");
+    assert_eq!(replayed.last().unwrap().0, Verdict::Fail);
+}
+
+#[test]
+fn a_mark_begins_a_rollout_and_what_comes_after_its_end_is_not_judged() {
+    let mut lines = recording(14, 100, 0.002, 0.002, 1.0);
+    lines.retain(|line| !line.contains("canary"));
+    let begins = r#"{"airboss":"rollout","t":100,"id":"shop-2","start":60}"#;
+    lines.push(begins.to_owned());
+    let later = |line: &String| {
+        let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
+        row["t"] = (row["t"].as_u64().unwrap() + 100).into();
+        row.to_string()
+    };
+    lines.extend(recording(15, 60, 0.3, 0.002, 1.0)[1..].iter().map(later));
+    lines.push(r#"{"airboss":"rollout_end","t":160}"#.to_owned());
+    let mut after = recording(16, 200, 0.0, 0.0, 1.0);
+    after.retain(|line| line.contains("baseline"));
+    lines.extend(after.iter().skip(60 * 3).map(later));
+    let output = judge_lines(&lines, None, None).unwrap();
+    let last = last(&output);
+    assert_eq!((last.verdict, last.t), (Verdict::Fail, 159), "{output:?}");
+    assert_eq!(last.rollout.as_deref(), Some("shop-2"));
+    assert_eq!(output[0].rollout, None);
+}
+
+#[test]
+fn a_silent_source_is_said_in_the_live_judges_words() {
+    let mut lines = recording(17, 30, 0.002, 0.002, 1.0);
+    lines.push(r#"{"airboss":"silence","t":33,"why":"the agent did not report"}"#.to_owned());
+    let output = judge_lines(&lines, None, None).unwrap();
+    assert_eq!(last(&output).verdict, Verdict::SourceDown);
+    assert!(last(&output).reason.contains("the agent did not report"));
+    for wrong in [
+        r#"{"airboss":"silence","t":33}"#,
+        r#"{"airboss":"holiday","t":33}"#,
+        r#"{"airboss":"silence","t":3,"why":"late"}"#,
+        r#"{"airboss":7}"#,
+    ] {
+        let mut lines = recording(17, 30, 0.002, 0.002, 1.0);
+        lines.push(wrong.to_owned());
+        assert!(
+            matches!(
+                judge_lines(&lines, None, None),
+                Err(RecordingError::Line { line: 122, .. })
+            ),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn an_instance_may_be_called_airboss() {
+    let row = |arm| format!(r#"{{"t":1,"arm":"{arm}","instance":"airboss","requests":1,"bad":0}}"#);
+    assert!(judged(&[HEADER, &row("canary"), &row("baseline")]).is_ok());
+}
+
+#[test]
+fn a_long_history_is_learnt_from_its_newest_hour() {
+    let mut lines = vec![r#"{"airboss":"recording/v1"}"#.to_owned()];
+    let row = |t: u64, bad: u64| {
+        format!(r#"{{"t":{t},"arm":"baseline","instance":"b","requests":100,"bad":{bad}}}"#)
+    };
+    lines.extend((0..4000).map(|t| row(t, 50)));
+    lines.extend((4000..8000).map(|t| row(t, 1)));
+    let history = History::read(&lines).unwrap();
+    let config = Config::errors_and_latency(Vec::new());
+    let rates: Vec<_> = history.rates(&config).collect();
+    assert_eq!((rates.len(), rates[0].0), (HISTORY_SECONDS, 4400));
+    assert!(rates.iter().all(|(_, rates)| rates[0].bad == 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever stands in a file: an error with its line, or a verdict that is no pass.
+    #[test]
+    fn no_bytes_make_the_reader_panic_or_pass(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        header in any::<bool>(),
+    ) {
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines: Vec<&str> = text.lines().collect();
+        if header {
+            lines.insert(0, HEADER);
+        }
+        if let Ok(output) = judge_lines(lines, None, None) {
+            prop_assert_ne!(last(&output).verdict, Verdict::Pass);
+        }
+    }
+
+    /// A sound recording with a few bytes spoilt is never a pass that it was not before, unless
+    /// the spoilt place is one that no verdict reads.
+    #[test]
+    fn spoilt_bytes_are_told_with_their_line_or_judged(
+        seed in 0_u64..50,
+        spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = recording(seed, 20, 0.3, 0.002, 1.0).join("\n").into_bytes();
+        for (at, byte) in spoils {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        match judge_lines(text.lines(), None, None) {
+            Ok(output) => prop_assert_ne!(last(&output).verdict, Verdict::Pass),
+            Err(RecordingError::Line { line, problem }) => {
+                prop_assert!(line >= 1 && !problem.is_empty());
+            }
+            Err(RecordingError::Config(_)) => {}
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+
+    /// Numbers of every kind in every field.
+    #[test]
+    fn absurd_numbers_are_refused_with_their_line_or_prove_nothing(
+        field in prop::sample::select(vec!["t", "requests", "bad", "weight", "next_weight", "split", "latency"]),
+        value in prop::sample::select(vec![
+            "-1", "0", "-0.0", "1e308", "1e-400", "1e400", "NaN", "Infinity", "18446744073709551615",
+            "18446744073709551616", "0.5", "null", "\"7\"", "[[0,1e9]]", "[[4294967295,1]]", "true", "{}",
+        ]),
+        repeats in 1_u64..40,
+    ) {
+        let mut lines = vec![HEADER.to_owned()];
+        for t in 0..repeats {
+            for (arm, instance) in [("canary", "c"), ("baseline", "b")] {
+                let mut fields = vec![
+                    ("t", t.to_string()),
+                    ("requests", "100".to_owned()),
+                    ("bad", "30".to_owned()),
+                ];
+                fields.retain(|(name, _)| *name != field);
+                if arm == "canary" || field == "t" {
+                    fields.push((field, value.to_owned()));
+                } else if field == "requests" {
+                    fields.push((field, "100".to_owned()));
+                } else if field == "bad" {
+                    fields.push((field, "0".to_owned()));
+                }
+                let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                lines.push(format!("{{\"arm\":\"{arm}\",\"instance\":\"{instance}\",{}}}", fields.join(",")));
+            }
+        }
+        match judge_lines(&lines, None, None) {
+            Ok(output) => prop_assert_ne!(last(&output).verdict, Verdict::Pass),
+            Err(error) => prop_assert!(matches!(error, RecordingError::Line { line: 2.., .. }), "{error}"),
+        }
+    }
 }
 
 #[test]

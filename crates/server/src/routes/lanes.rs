@@ -181,7 +181,7 @@ fn recording(
                     let judged = second
                         .judged
                         .as_ref()
-                        .map(|(id, judged)| (id.as_str(), *judged));
+                        .map(|(id, judged)| (id.as_str(), judged));
                     recorder
                         .second(judged, second.canary.as_ref(), second.baseline.as_ref())
                         .unwrap_or_else(|error| {

@@ -95,6 +95,64 @@ async fn a_recording_is_judged_to_the_words_of_the_live_judge() {
 }
 
 #[tokio::test]
+async fn a_rollout_of_several_steps_is_judged_again_to_every_word() {
+    let server = Server::start().await;
+    let _agent = Agent::start(&server.runtime, |arm| u64::from(arm == "shop-1"));
+    let several = manifest_with("canary: { steps: [10%, 20%, 50%, 100%], hold_old: 1s }");
+    let ship = async |version: &str, content: &str| {
+        let digest = server.upload(content).await;
+        let body =
+            json!({ "manifest": several, "version": version, "digest": digest, "by": "ann" });
+        server.post("/api/v1/rollouts", body).await
+    };
+    ship("1.0.0", "one").await;
+    server
+        .wait("/api/v1/rollouts/shop-1", |it| it["outcome"] == "shipped")
+        .await;
+    let (stop, recording) = record(&server).await;
+    ship("1.1.0", "two").await;
+    server
+        .wait("/api/v1/rollouts/shop-2", |it| it["outcome"] == "shipped")
+        .await;
+    stop.send(()).await.unwrap();
+    let recording = recording.await.unwrap();
+    // No manifest beside it: the recording says what it was judged by.
+    let lines = judge_lines(recording.lines(), None, None).unwrap();
+    let mut replayed = lines
+        .iter()
+        .map(|line| (line.verdict.as_str(), line.reason.as_str()));
+    let (_, events) = server.get("/api/v1/rollouts/shop-2/events").await;
+    let mut live: Vec<_> = events["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["kind"] == "verdict_changed")
+        .map(|event| &event["body"]["assessment"])
+        .map(|said| {
+            (
+                said["verdict"].as_str().unwrap(),
+                said["reason"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    // What is said anew of the step to 100 % is no change to who reads the judge alone.
+    live.dedup();
+    let passes = live
+        .iter()
+        .filter(|(verdict, _)| *verdict == "pass")
+        .count();
+    assert_eq!(passes, 3, "each step has its proof: {live:#?}");
+    for said in &live {
+        assert!(
+            replayed.any(|line| line == *said),
+            "{said:?} is missing or out of place: {lines:#?}"
+        );
+    }
+    let last = lines.last().unwrap();
+    assert_eq!(last.rollout.as_deref(), Some("shop-2"));
+}
+
+#[tokio::test]
 async fn before_anything_serves_there_is_nothing_to_record() {
     let server = Server::start().await;
     let (status, body) = server.get("/api/v1/lanes/shop/production/record").await;
