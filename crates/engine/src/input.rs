@@ -103,6 +103,9 @@ pub struct Request {
     /// True for a return to an earlier version.
     #[serde(default)]
     pub is_return: bool,
+    /// Why it is to go slower than its manifest says, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<String>,
 }
 
 /// The engine's answer to a command.

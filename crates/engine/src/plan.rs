@@ -106,6 +106,37 @@ impl Plan {
         }
     }
 
+    /// The same in smaller steps: one before the first, and one between every two that are more
+    /// than a doubling apart. Steps that wait for no evidence stay as they are.
+    pub fn slowed(mut self, why: &str) -> Self {
+        let mut steps: Vec<Step> = Vec::new();
+        for step in self.steps {
+            let judged = steps.last().map_or(step.needs_pass, |last| last.needs_pass);
+            let before = steps
+                .last()
+                .map_or(0.0, |last| f64::from(last.weight.basis_points()));
+            let points = f64::from(step.weight.basis_points());
+            // The middle in factors: 1 % to 10 % goes over 3.16 %; the first step begins at half.
+            let middle = match steps.last() {
+                Some(_) => (before * points).sqrt(),
+                None => points / 2.0,
+            };
+            if judged && points > 2.0 * before && middle >= 1.0 {
+                let like = steps.last().unwrap_or(&step).clone();
+                steps.push(Step {
+                    weight: Weight::from_basis_points(middle as u16),
+                    ..like
+                });
+            }
+            steps.push(step);
+        }
+        self.steps = steps;
+        self.note = Some(format!(
+            "slower than planned, with half the harm that a step may do: {why}"
+        ));
+        self
+    }
+
     /// The plan of a return to an earlier version: as fast as its instances become ready.
     pub fn return_to_earlier() -> Self {
         Self {
@@ -157,6 +188,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_slowed_plan_keeps_every_step_and_adds_smaller_ones() {
+        let plan = Plan::of(&Strategy::Canary(Canary::default()));
+        let slowed = plan.clone().slowed("12 % of the budget is left");
+        let weights: Vec<String> = slowed
+            .steps
+            .iter()
+            .map(|step| step.weight.to_string())
+            .collect();
+        assert_eq!(
+            weights,
+            ["0.5%", "1%", "3.16%", "10%", "22.36%", "50%", "100%"]
+        );
+        for step in &plan.steps {
+            assert!(slowed.steps.contains(step), "{step:?}");
+        }
+        assert!(
+            slowed
+                .steps
+                .iter()
+                .all(|step| step.needs_pass == (step.weight < Weight::FULL))
+        );
+        let at_once = Plan::of(&Strategy::AllAtOnce(AllAtOnce {}));
+        assert_eq!(at_once.clone().slowed("").steps, at_once.steps);
     }
 
     #[test]

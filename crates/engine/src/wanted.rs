@@ -1,7 +1,7 @@
 //! What the target shall look like, derived from the phase alone.
 
 use airboss_model::manifest::Service;
-use airboss_model::target::{Desired, DesiredArm, DesiredTraffic};
+use airboss_model::target::{Desired, DesiredArm, DesiredTraffic, Measure};
 use airboss_model::traffic::Weight;
 use airboss_model::{ArmId, Digest, ReleaseId, Span};
 
@@ -62,6 +62,14 @@ pub fn wanted(lane: &Lane) -> Option<Desired> {
     }
     let newest = lane.active.as_ref().map(|rollout| &rollout.request.service);
     let service = newest.or(lane.stable.as_ref().map(|stable| &stable.service));
+    // Both versions are counted alike, by what either's manifest names.
+    let services = newest
+        .into_iter()
+        .chain(lane.stable.as_ref().map(|stable| &stable.service));
+    traffic.measure = services
+        .map(Service::measure)
+        .reduce(Measure::and)
+        .unwrap_or_default();
     Some(Desired {
         lane: lane.id.clone(),
         epoch: 0,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::Representativeness;
+
 /// The verdict of one tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +24,8 @@ pub enum Verdict {
     Misrouted,
     /// One instance fails, the others do not: replace it.
     InstanceFault,
+    /// The canary gets other requests than stable: what it proves says little about users.
+    Unrepresentative,
 }
 
 impl Verdict {
@@ -36,6 +40,7 @@ impl Verdict {
             Self::External => "external",
             Self::Misrouted => "misrouted",
             Self::InstanceFault => "instance_fault",
+            Self::Unrepresentative => "unrepresentative",
         }
     }
 }
@@ -94,6 +99,9 @@ pub struct Assessment {
     pub hold_growth: bool,
     /// Each SLI of the manifest, in its order.
     pub slis: Vec<SliAssessment>,
+    /// How like stable's requests the canary's are, where the source tells requests apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Representativeness>,
     /// Seconds with data of both arms in this step.
     pub ticks: u64,
     /// Expected seconds until a verdict at the present rate of requests, where it can be told.

@@ -213,7 +213,7 @@ impl Default for BudgetPolicy {
 }
 
 /// What the policy says of a release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetDecision {
     /// Go.

@@ -252,6 +252,8 @@ pub struct Config {
     pub burn: f64,
     /// Seconds without data of an SLI after which the verdict is `NotEnoughData`.
     pub stale_after: u64,
+    /// Whether a step waits while the canary gets other requests than stable. Else it is only said.
+    pub hold_unlike: bool,
     /// Upper edges of the latency buckets in milliseconds, rising. Bucket 0 lies below the first
     /// edge, the last bucket above the last one.
     pub latency_edges_ms: Vec<f64>,
@@ -267,6 +269,7 @@ impl Default for Config {
             harm_budget: 1e-3,
             burn: 14.4,
             stale_after: 30,
+            hold_unlike: true,
             latency_edges_ms: Vec::new(),
             slis: Vec::new(),
         }

@@ -6,6 +6,7 @@ use crate::{
     Assessment, Config, ConfigError, Rate, Tick,
     calibration::Calibration,
     config::{Margin, SliKind},
+    coverage::{MixState, MixTick},
     roster::Roster,
     routing::Routing,
     sli::{SliState, TickContext},
@@ -52,6 +53,8 @@ pub struct Judge {
     pub(crate) failed: Option<u64>,
     pub(crate) canary_roster: Roster,
     pub(crate) baseline_roster: Roster,
+    #[serde(default)]
+    pub(crate) mix: MixState,
 }
 
 /// The step that is being judged.
@@ -109,6 +112,7 @@ impl Judge {
             failed: None,
             canary_roster: Roster::default(),
             baseline_roster: Roster::default(),
+            mix: MixState::default(),
             config,
         };
         judge.begin_step(DEFAULT_WEIGHT, 1.0);
@@ -141,6 +145,7 @@ impl Judge {
             passed: false,
         };
         self.routing.start_step();
+        self.mix.start_step();
         for (state, sli) in self.slis.iter_mut().zip(&self.config.slis) {
             state.start_step(
                 weight,
@@ -202,6 +207,12 @@ impl Judge {
             self.refused.rows += state.observe(index, sli, &context);
         }
         self.conclude(tick.t);
+    }
+
+    /// Takes what the requests of a second were for, where the source tells. It goes before the
+    /// second itself.
+    pub fn observe_mix(&mut self, tick: &MixTick) {
+        self.mix.observe(tick);
     }
 
     fn check_split(&mut self, tick: &Tick, canary: u64) {

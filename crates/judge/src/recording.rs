@@ -123,6 +123,12 @@ pub struct Row {
     /// The same for SLIs that count some of the requests only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub of: BTreeMap<String, Rate>,
+    /// Requests by route, to compare what the two versions are asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<String, u64>,
+    /// Requests by cohort of users.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cohorts: BTreeMap<String, u64>,
     /// The new version's share in the step that is judged. Another one begins a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,

@@ -56,6 +56,7 @@ pub(crate) fn assess(judge: &Judge) -> Assessment {
         ticks: judge.step.ticks,
         seconds_to_verdict: seconds_to_verdict(judge, verdict),
         slis,
+        mix: judge.mix.assess(),
         reason,
     }
 }
@@ -250,6 +251,12 @@ fn conclude(judge: &Judge, slis: &[SliAssessment]) -> (Verdict, String) {
         if slis.iter().any(|sli| sli.verdict == verdict) {
             return (verdict, first_reason(slis, verdict));
         }
+    }
+    if judge.config.hold_unlike
+        && let Some(mix) = judge.mix.assess()
+        && mix.representative == Some(false)
+    {
+        return (Verdict::Unrepresentative, mix.reason);
     }
     if judge.step.passed && !holds_growth(judge) {
         return (Verdict::Pass, pass_reason(judge, slis));

@@ -11,6 +11,13 @@ pub fn percent(ratio: f64) -> String {
     format!("{} %", significant(value))
 }
 
+/// A promise with all its nines: `99.95%`.
+pub fn share(ratio: f64) -> String {
+    // Ten digits hide the rounding of the multiplication by 100.
+    let percent = format!("{:.10}", ratio * 100.0);
+    format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// Two significant digits, no exponent down to 1e-6.
 pub fn significant(value: f64) -> String {
     let magnitude = value.abs().log10().floor();

@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod id;
 pub mod manifest;
 pub mod origin;
+pub mod route;
 pub mod status_set;
 pub mod target;
 pub mod time;

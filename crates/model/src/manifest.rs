@@ -30,7 +30,9 @@ pub const API_VERSION: &str = "airboss/v1";
 /// What a document may describe, behind `kind:`.
 pub const KINDS: &[&str] = &["Service"];
 
+use crate::route::RoutePattern;
 use crate::status_set::StatusSet;
+use crate::target::Measure;
 use crate::traffic::Weight;
 use crate::{ServiceName, Span};
 
@@ -42,6 +44,23 @@ pub struct Service {
     pub metadata: Metadata,
     /// Everything else.
     pub spec: ServiceSpec,
+}
+
+impl Service {
+    /// What the splitter tells apart for it: the routes of its SLOs, then the others it names.
+    pub fn measure(&self) -> Measure {
+        let slos = self.spec.slos.iter().flat_map(|slo| &slo.routes);
+        let mut routes: Vec<RoutePattern> = Vec::new();
+        for route in slos.chain(&self.spec.requests.routes) {
+            if !routes.contains(route) && routes.len() < crate::traffic::NAMED_ROUTES_MAX {
+                routes.push(route.clone());
+            }
+        }
+        Measure {
+            routes,
+            cohort: self.spec.requests.cohort.clone(),
+        }
+    }
 }
 
 /// Name, owner and importance of a service.
@@ -83,6 +102,9 @@ pub struct ServiceSpec {
     /// What users were promised.
     #[serde(default)]
     pub slos: Vec<Slo>,
+    /// How requests are told apart.
+    #[serde(default, skip_serializing_if = "Requests::is_default")]
+    pub requests: Requests,
     /// How a release reaches users.
     #[serde(default)]
     pub rollout: RolloutSpec,
@@ -118,6 +140,41 @@ impl Default for Retention {
             keep_for: thirty_days(),
         }
     }
+}
+
+/// How requests are told apart, to see what no SLO covers and whether a new version is tried by
+/// the requests that users send. Routes are found by themselves, ids in paths collapsed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    /// Routes that cannot be guessed, such as `/products/{slug}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub routes: Vec<RoutePattern>,
+    /// A request header whose value is the user's cohort, such as `x-plan`: few values, no names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<String>,
+    /// What happens while the new version gets other requests than stable: what it proves then
+    /// says little about users.
+    #[serde(default)]
+    pub when_unlike: WhenUnlike,
+}
+
+impl Requests {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happens while the new version gets other requests than stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUnlike {
+    /// The step waits.
+    #[default]
+    Hold,
+    /// It is said, and the step goes on.
+    Warn,
 }
 
 /// Where and how instances run. Exactly one field is set.
@@ -220,6 +277,10 @@ pub struct Slo {
     /// A request is bad where it took longer than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under: Option<Span>,
+    /// Counts these routes only, such as `POST /pay`. Without it every request counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub routes: Vec<RoutePattern>,
     /// A step needs this SLO's proof to pass; an SLO that is not critical can only fail it.
     #[serde(default = "yes")]
     pub critical: bool,
@@ -288,6 +349,9 @@ pub struct RolloutSpec {
     /// What a new release does while the error budget of one of its SLOs is spent.
     #[serde(default)]
     pub when_spent: WhenSpent,
+    /// What a new release does while less than a quarter of an error budget is left.
+    #[serde(default)]
+    pub when_low: WhenLow,
     /// Without a renewal by a controller for this long, the agent returns traffic to stable.
     #[serde(default = "one_minute")]
     pub exposure_lease: Span,
@@ -301,6 +365,7 @@ impl Default for RolloutSpec {
             all_at_once: None,
             when_busy: WhenBusy::default(),
             when_spent: WhenSpent::default(),
+            when_low: WhenLow::default(),
             exposure_lease: one_minute(),
         }
     }
@@ -462,6 +527,18 @@ pub enum WhenSpent {
     Warn,
     /// Is refused, unless it is declared to be a fix.
     Refuse,
+}
+
+/// What a new release does while less than a quarter of an SLO's error budget is left. Fixes and
+/// returns to earlier versions always go as planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenLow {
+    /// Goes as planned.
+    #[default]
+    Go,
+    /// Goes slower: with a step between every two, and half the harm that each step may do.
+    Slow,
 }
 
 fn one() -> u32 {

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ProcessTarget;
-use crate::traffic::Weight;
+use crate::route::RoutePattern;
+use crate::traffic::{NAMED_ROUTES_MAX, Weight};
 use crate::{ArmId, Digest, LaneId, ReleaseId, Span, Timestamp};
 
 /// Everything a target must make true for one lane. It is complete and idempotent: applying
@@ -60,6 +61,34 @@ pub struct DesiredTraffic {
     pub canary_weight: Weight,
     /// The share of stable's requests that is copied to the canary, answers thrown away.
     pub mirror: Weight,
+    /// What the splitter tells apart when it counts.
+    #[serde(default)]
+    pub measure: Measure,
+}
+
+/// What the splitter tells apart when it counts. Whatever is said here, every version is counted
+/// alike.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Measure {
+    /// Routes with a place of their own, those that SLOs are about first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RoutePattern>,
+    /// The request header whose value is a user's cohort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<String>,
+}
+
+impl Measure {
+    /// What both tell apart; the first one's routes go before the other's.
+    pub fn and(mut self, other: Self) -> Self {
+        for route in other.routes {
+            if !self.routes.contains(&route) && self.routes.len() < NAMED_ROUTES_MAX {
+                self.routes.push(route);
+            }
+        }
+        self.cohort = self.cohort.or(other.cohort);
+        self
+    }
 }
 
 /// What a target sees of one lane.

@@ -167,6 +167,67 @@ pub struct Counts {
     pub given_up: u64,
     /// Sparse latency histogram of `requests`: (bucket of [`latency`], count), by bucket.
     pub latency: BTreeMap<u16, u64>,
+    /// The same by route: at most [`ROUTES_MAX`], the rest under [`route::OTHER`](crate::route::OTHER).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<String, RouteCounts>,
+    /// Requests by cohort, where the manifest names a header for it: at most [`COHORTS_MAX`],
+    /// the rest under [`route::OTHER`](crate::route::OTHER).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cohorts: BTreeMap<String, u64>,
+}
+
+/// Routes that a splitter tells apart at most. Named ones always have a place; of the others the
+/// first that were answered with anything but «there is no such thing».
+pub const ROUTES_MAX: usize = 150;
+/// Routes that a manifest may name, those of its SLOs included.
+pub const NAMED_ROUTES_MAX: usize = 50;
+/// Cohorts that a splitter tells apart at most.
+pub const COHORTS_MAX: usize = 20;
+
+/// Counts of one route.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RouteCounts {
+    /// Requests that came by the weights: neither by the force header, nor because the other
+    /// version had no ready instance. What the mix of two versions is compared by.
+    pub drawn: u64,
+    /// All requests by the HTTP status the client was sent.
+    pub by_status: BTreeMap<u16, u64>,
+    /// Latency of all requests, for named routes only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub latency: BTreeMap<u16, u64>,
+}
+
+impl RouteCounts {
+    /// All requests.
+    pub fn requests(&self) -> u64 {
+        self.by_status
+            .values()
+            .fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = &u64> {
+        std::iter::once(&self.drawn)
+            .chain(self.by_status.values())
+            .chain(self.latency.values())
+    }
+
+    /// Adds another interval's or instance's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.drawn = self.drawn.saturating_add(other.drawn);
+        add(&mut self.by_status, &other.by_status);
+        add(&mut self.latency, &other.latency);
+    }
+}
+
+fn add<K: Ord + Clone>(sum: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
+    for (key, count) in other {
+        match sum.get_mut(key) {
+            Some(sum) => *sum = sum.saturating_add(*count),
+            None => {
+                sum.insert(key.clone(), *count);
+            }
+        }
+    }
 }
 
 /// No number of one interval may be higher: what claims more is a fault, not a measurement. Sums
@@ -176,15 +237,23 @@ pub const COUNT_MAX: u64 = 1_000_000_000_000;
 impl Counts {
     /// Adds another interval's or instance's counts; a sum that cannot be held stays at its most.
     pub fn add(&mut self, other: &Self) {
-        let add = |to: &mut u64, count: u64| *to = to.saturating_add(count);
-        add(&mut self.requests, other.requests);
-        add(&mut self.unanswered, other.unanswered);
-        add(&mut self.given_up, other.given_up);
-        for (status, count) in &other.by_status {
-            add(self.by_status.entry(*status).or_default(), *count);
+        for (sum, count) in [
+            (&mut self.requests, other.requests),
+            (&mut self.unanswered, other.unanswered),
+            (&mut self.given_up, other.given_up),
+        ] {
+            *sum = sum.saturating_add(count);
         }
-        for (bucket, count) in &other.latency {
-            add(self.latency.entry(*bucket).or_default(), *count);
+        add(&mut self.by_status, &other.by_status);
+        add(&mut self.latency, &other.latency);
+        add(&mut self.cohorts, &other.cohorts);
+        for (name, counts) in &other.routes {
+            match self.routes.get_mut(name) {
+                Some(sum) => sum.add(counts),
+                None => {
+                    self.routes.insert(name.clone(), counts.clone());
+                }
+            }
         }
     }
     /// True where no number is above [`COUNT_MAX`].
@@ -193,6 +262,8 @@ impl Counts {
             .iter()
             .chain(self.by_status.values())
             .chain(self.latency.values())
+            .chain(self.cohorts.values())
+            .chain(self.routes.values().flat_map(RouteCounts::numbers))
             .all(|count| *count <= COUNT_MAX)
     }
     /// True where nothing was counted.

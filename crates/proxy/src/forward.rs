@@ -15,7 +15,8 @@ use crate::body::{AnswerBody, RequestBody, Upload};
 use crate::client::{ClientState, Tunnel};
 use crate::headers;
 use crate::instance::{InstanceState, Sender, Ticket};
-use crate::measure::{Cause, Outcome};
+use crate::kinds::Kind;
+use crate::measure::{Cause, Outcome, Place};
 use crate::mirror;
 use crate::table::{Decision, Routes, Side};
 use crate::upstream::{Failure, Reply, exchange};
@@ -50,6 +51,14 @@ pub(crate) async fn serve(
             return Ok(answers::own(StatusCode::SERVICE_UNAVAILABLE, &text, busy));
         }
     };
+    let kind = Kind::of(
+        &head.method,
+        head.uri.path(),
+        routes.cohort(&head.headers),
+        &routes.named,
+        &worker.seen,
+        &worker.shared.book,
+    );
     let has_body = !body.is_end_stream();
     let copy = if decision.side == Side::Stable
         && upgrade.is_none()
@@ -75,6 +84,7 @@ pub(crate) async fn serve(
         worker,
         ticket,
         cause: decision.cause,
+        kind,
         started,
         answered: None,
         sender: None,
@@ -241,6 +251,7 @@ pub(crate) struct Account {
     worker: Rc<Worker>,
     ticket: Ticket,
     cause: Cause,
+    kind: Kind,
     started: Instant,
     answered: Option<(StatusCode, std::time::Duration)>,
     sender: Option<Sender>,
@@ -283,10 +294,21 @@ impl Account {
             None => self.started.elapsed(),
         };
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let status = match outcome {
+            Outcome::Answered(status) | Outcome::Unanswered(status) => status,
+            Outcome::GivenUp => 0,
+        };
+        let (seen, book) = (&self.worker.seen, &self.worker.shared.book);
+        let (route, named) = self.kind.route(status, seen, book);
+        let place = Place {
+            route,
+            named,
+            cohort: self.kind.cohort,
+        };
         self.ticket
             .instance()
             .tally(self.worker.index)
-            .user(outcome, micros, self.cause);
+            .user(outcome, micros, self.cause, place);
     }
 }
 

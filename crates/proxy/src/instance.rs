@@ -11,6 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Notify;
 
 use crate::body::RequestBody;
+use crate::kinds::Names;
 use crate::measure::{InstanceCounts, Tally};
 use crate::options::UPSTREAM_IDLE;
 
@@ -72,10 +73,10 @@ impl InstanceState {
     }
 
     /// What all workers counted since the last call.
-    pub(crate) fn take_counts(&self) -> InstanceCounts {
+    pub(crate) fn take_counts(&self, names: &Names) -> InstanceCounts {
         let mut sum = InstanceCounts::empty(self.arm.clone(), self.name.clone());
         for shard in &self.shards {
-            shard.tally.drain_into(&mut sum);
+            shard.tally.drain_into(&mut sum, names);
         }
         sum
     }

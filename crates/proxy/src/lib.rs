@@ -22,6 +22,7 @@ mod division;
 mod forward;
 mod headers;
 mod instance;
+mod kinds;
 mod measure;
 mod mirror;
 mod options;

@@ -1,9 +1,12 @@
 //! What the splitter counted, by instance.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use airboss_model::ArmId;
-use airboss_model::traffic::{Counts, latency};
+use airboss_model::traffic::{Counts, RouteCounts, latency};
+
+use crate::kinds::Names;
 
 /// Everything counted since the last call of [`Splitter::take_counts`](crate::Splitter::take_counts).
 ///
@@ -69,6 +72,16 @@ pub(crate) enum Outcome {
     GivenUp,
 }
 
+impl Outcome {
+    /// The status that the client was sent, where it was there to the end.
+    fn status(self) -> Option<u16> {
+        match self {
+            Self::Answered(status) | Self::Unanswered(status) => Some(status),
+            Self::GivenUp => None,
+        }
+    }
+}
+
 /// One worker's counts of one instance; only that worker and the collector touch it.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Tallied>);
@@ -80,6 +93,17 @@ pub(crate) struct Tallied {
     pub(crate) diverted: u64,
     pub(crate) retried: u64,
     pub(crate) mirrored: Counts,
+    routes: BTreeMap<u16, RouteCounts>,
+    cohorts: BTreeMap<u16, u64>,
+}
+
+/// What a request asked for, by number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) route: u16,
+    /// A named route keeps its latency too.
+    pub(crate) named: bool,
+    pub(crate) cohort: Option<u16>,
 }
 
 impl Tally {
@@ -89,10 +113,20 @@ impl Tally {
     }
 
     /// Counts a user's request. `micros`: request head to response head.
-    pub(crate) fn user(&self, outcome: Outcome, micros: u64, cause: Cause) {
+    pub(crate) fn user(&self, outcome: Outcome, micros: u64, cause: Cause, place: Place) {
         self.with(|tallied| {
             count(&mut tallied.counts, outcome, micros);
-            if outcome != Outcome::GivenUp {
+            if let Some(status) = outcome.status() {
+                let drawn = u64::from(cause == Cause::Share);
+                let route = tallied.routes.entry(place.route).or_default();
+                route.drawn += drawn;
+                *route.by_status.entry(status).or_default() += 1;
+                if place.named {
+                    *route.latency.entry(latency::bucket(micros)).or_default() += 1;
+                }
+                if let Some(cohort) = place.cohort {
+                    *tallied.cohorts.entry(cohort).or_default() += drawn;
+                }
                 match cause {
                     Cause::Share => {}
                     Cause::Forced => tallied.forced += 1,
@@ -113,8 +147,16 @@ impl Tally {
     }
 
     /// Adds what was counted to `sum` and starts from zero.
-    pub(crate) fn drain_into(&self, sum: &mut InstanceCounts) {
+    pub(crate) fn drain_into(&self, sum: &mut InstanceCounts, names: &Names) {
         let taken = self.with(std::mem::take);
+        for (number, counts) in taken.routes {
+            let route = sum.counts.routes.entry(names.route(number).to_owned());
+            route.or_default().add(&counts);
+        }
+        for (number, count) in taken.cohorts {
+            let cohort = sum.counts.cohorts.entry(names.cohort(number).to_owned());
+            *cohort.or_default() += count;
+        }
         sum.counts.add(&taken.counts);
         sum.forced += taken.forced;
         sum.diverted += taken.diverted;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::instance::InstanceState;
+use crate::kinds::Book;
 use crate::measure::Measured;
 use crate::options::{BACKLOG, Options};
 use crate::table::{Instance, InvalidTable, Routes, RoutingTable};
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     /// Connections of each worker.
     pub(crate) loads: Vec<AtomicUsize>,
     pub(crate) mirroring: AtomicUsize,
+    pub(crate) book: Book,
     pub(crate) unrouted: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) mirror_dropped: AtomicU64,
@@ -136,7 +138,8 @@ impl Splitter {
             max_head_bytes: options.max_head_bytes.max(8_192),
             ..options
         };
-        let empty = Routes::compile(RoutingTable::default(), |arm, instance| {
+        let book = Book::default();
+        let empty = Routes::compile(RoutingTable::default(), &book, |arm, instance| {
             state_of(arm, instance, count)
         });
         let Ok(empty) = empty else {
@@ -150,6 +153,7 @@ impl Splitter {
             connections: AtomicUsize::new(0),
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             mirroring: AtomicUsize::new(0),
+            book,
             unrouted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             mirror_dropped: AtomicU64::new(0),
@@ -221,7 +225,7 @@ impl Splitter {
         let mut known = self.shared.lock_instances();
         let mut named: Vec<Arc<InstanceState>> = Vec::new();
         let workers = self.shared.options.workers;
-        let routes = Routes::compile(table, |arm, instance| {
+        let routes = Routes::compile(table, &self.shared.book, |arm, instance| {
             let state = known
                 .iter()
                 .find(|state| {
@@ -268,11 +272,12 @@ impl Splitter {
             rejected: self.shared.rejected.swap(0, Ordering::Relaxed),
             mirror_dropped: self.shared.mirror_dropped.swap(0, Ordering::Relaxed),
         };
+        let names = self.shared.book.names();
         let mut left = Vec::with_capacity(known.len());
         for state in known.iter() {
             // Nobody but this list holds it: no request can add to it after the look.
             let ended = state.is_retired() && Arc::strong_count(state) == 1;
-            let counts = state.take_counts();
+            let counts = state.take_counts(&names);
             if !counts.is_empty() {
                 measured.instances.push(counts);
             }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use airboss_model::ArmId;
 use airboss_model::manifest::Sticky;
+use airboss_model::route::RoutePattern;
+use airboss_model::target::Measure;
 use airboss_model::traffic::Weight;
 use http::header::{COOKIE, HeaderMap, HeaderName};
 
 use crate::division::{Bucket, Chance};
 use crate::instance::InstanceState;
+use crate::kinds::Book;
 use crate::measure::Cause;
 
 /// How requests are divided. The default is empty: every request is answered 503.
@@ -38,6 +41,8 @@ pub struct RoutingTable {
     /// How long an instance may take from the end of the request to the head of its response
     /// before the client is answered 504.
     pub response_timeout: Duration,
+    /// What to tell apart when counting.
+    pub measure: Measure,
 }
 
 impl Default for RoutingTable {
@@ -52,6 +57,7 @@ impl Default for RoutingTable {
             sticky: None,
             force_header: None,
             response_timeout: Duration::from_secs(30),
+            measure: Measure::default(),
         }
     }
 }
@@ -119,6 +125,9 @@ pub(crate) struct Routes {
     canary: Vec<Arc<InstanceState>>,
     sticky: Option<StickyBy>,
     force: Option<HeaderName>,
+    /// Routes with a number of their own, the most precise first.
+    pub(crate) named: Vec<(RoutePattern, u16)>,
+    cohort: Option<HeaderName>,
 }
 
 #[derive(Debug)]
@@ -143,6 +152,7 @@ impl Routes {
     /// Checks `table`; `resolve` gives the state of an instance, old or new.
     pub(crate) fn compile(
         table: RoutingTable,
+        book: &Book,
         mut resolve: impl FnMut(&ArmId, &Instance) -> Arc<InstanceState>,
     ) -> Result<Self, InvalidTable> {
         check(&table)?;
@@ -165,6 +175,17 @@ impl Routes {
             None => None,
             Some(name) => Some(header("header", name)?),
         };
+        let cohort = match &table.measure.cohort {
+            None => None,
+            Some(name) => Some(header("header", name)?),
+        };
+        let mut named = table.measure.routes.clone();
+        named.sort_by_key(|pattern| std::cmp::Reverse(pattern.precision()));
+        let named = named.into_iter().map(|pattern| {
+            let number = book.named(&pattern);
+            (pattern, number)
+        });
+        let named = named.collect();
         let (mut stable, mut canary) = (Vec::new(), Vec::new());
         for arm in &table.arms {
             for instance in &arm.instances {
@@ -185,6 +206,8 @@ impl Routes {
             canary,
             sticky,
             force,
+            named,
+            cohort,
         })
     }
 
@@ -194,6 +217,12 @@ impl Routes {
             Side::Stable => &self.stable,
             Side::Canary => &self.canary,
         }
+    }
+
+    /// The cohort of whoever sends these headers, where cohorts are told apart.
+    pub(crate) fn cohort<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+        let name = self.cohort.as_ref()?;
+        Some(headers.get(name).map_or(b"none", |value| value.as_bytes()))
     }
 
     /// The header that a splitter's cookie travels in, with its name.

@@ -16,6 +16,7 @@ use crate::answers;
 use crate::client::{self, ClientState, Order};
 use crate::division::Chance;
 use crate::instance::InstanceState;
+use crate::kinds::Seen;
 use crate::options::take_place;
 use crate::splitter::{Phase, Shared};
 
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
     pub(crate) chance: RefCell<Chance>,
+    pub(crate) seen: Seen,
     /// The time of the last sweep: good enough for timeouts, and free.
     pub(crate) now: Cell<Instant>,
     clients: RefCell<Vec<Weak<ClientState>>>,
@@ -144,6 +146,7 @@ pub(crate) fn run(setup: Setup, runtime: &tokio::runtime::Runtime) {
             shared,
             index,
             chance: RefCell::new(Chance::seeded_by_system()),
+            seen: Seen::default(),
             now: Cell::new(Instant::now()),
             clients: RefCell::new(Vec::new()),
         });

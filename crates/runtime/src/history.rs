@@ -44,6 +44,11 @@ const WEIGHTS_MAX: usize = 6;
 
 const LEARNT: &str = "history";
 const BUDGETS: &str = "budgets";
+const ROUTES: &str = "routes";
+/// Routes that are remembered at most; the least used are forgotten first.
+const ROUTES_KEPT_MAX: usize = 200;
+/// Counts of routes are halved after this many seconds: what is asked for no more fades.
+const ROUTES_HALVED_EVERY: u64 = 86_400;
 
 /// What an hour of stable taught.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -88,6 +93,41 @@ struct Spent {
     budget: ErrorBudget,
 }
 
+/// How often each route was asked for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Routes {
+    counts: BTreeMap<String, u64>,
+    /// When they were halved last, in seconds since 1970.
+    halved: u64,
+}
+
+impl Routes {
+    fn add(&mut self, counts: &Counts) {
+        for (route, it) in &counts.routes {
+            *self.counts.entry(route.clone()).or_default() += it.requests();
+        }
+    }
+
+    fn age(&mut self, second: u64) {
+        if second.saturating_sub(self.halved) >= ROUTES_HALVED_EVERY {
+            if self.halved > 0 {
+                self.counts.retain(|_, count| {
+                    *count /= 2;
+                    *count > 0
+                });
+            }
+            self.halved = second;
+        }
+        while self.counts.len() > ROUTES_KEPT_MAX {
+            let least = self.counts.iter().min_by_key(|(_, count)| **count);
+            let Some(least) = least.map(|(route, _)| route.clone()) else {
+                return;
+            };
+            self.counts.remove(&least);
+        }
+    }
+}
+
 /// How one SLO stands, for readers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SloRecord {
@@ -112,6 +152,8 @@ pub struct Learnt {
     pub seconds: u64,
     /// Every SLO.
     pub slos: Vec<SloRecord>,
+    /// How often each route was asked for in the last days, the older half as much.
+    pub routes: BTreeMap<String, u64>,
 }
 
 /// A calibrator at work.
@@ -191,6 +233,7 @@ pub struct History {
     lessons: Option<Lessons>,
     kept: Option<Lesson>,
     spent: Vec<Spent>,
+    routes: Routes,
     gauge: Option<(Vec<Slo>, Gauge)>,
     seconds: u64,
     learnt: Option<Arc<Learnt>>,
@@ -204,9 +247,11 @@ impl History {
     pub async fn load(lane: &LaneId, store: &dyn Store) -> Result<Self, StoreError> {
         let kept = note(lane, LEARNT, store).await?;
         let spent = note(lane, BUDGETS, store).await?;
+        let routes = note(lane, ROUTES, store).await?;
         Ok(Self {
             kept,
             spent: spent.unwrap_or_default(),
+            routes: routes.unwrap_or_default(),
             ..Self::new(lane)
         })
     }
@@ -218,6 +263,7 @@ impl History {
             lessons: None,
             kept: None,
             spent: Vec::new(),
+            routes: Routes::default(),
             gauge: None,
             seconds: 0,
             learnt: None,
@@ -265,6 +311,7 @@ impl History {
         }
         if self.seconds.is_multiple_of(KEEP_BUDGETS_EVERY) {
             note(BUDGETS, serde_json::to_value(&self.spent)?);
+            note(ROUTES, serde_json::to_value(&self.routes)?);
         }
         Ok(notes)
     }
@@ -367,6 +414,8 @@ impl History {
         for counts in traffic.arms.values().flat_map(BTreeMap::values) {
             sum.add(counts);
         }
+        self.routes.add(&sum);
+        self.routes.age(second);
         for (sli, rate) in gauge.config().slis.iter().zip(gauge.rates(&sum)) {
             if let Some(spent) = self.spent.iter_mut().find(|spent| spent.slo == sli.name) {
                 spent.budget.observe(second, rate);
@@ -403,6 +452,7 @@ impl History {
                 }),
             seconds: calibration.as_ref().map_or(0, |known| known.seconds),
             slos: slos.collect(),
+            routes: self.routes.counts.clone(),
         }
     }
 

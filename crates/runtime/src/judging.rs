@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{Lane, Phase, Rollout};
+use airboss_judge::coverage::MixTick;
 use airboss_judge::{Assessment, Calibration, Config, Explanation, Judge, Silence, Tick};
 use airboss_model::manifest::Service;
 use airboss_model::time::since;
@@ -35,6 +36,9 @@ struct Evidence {
     /// The measurements; None where there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tick: Option<Tick>,
+    /// What the requests were for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mix: Option<MixTick>,
     /// Why there were none, with the second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     silence: Option<(u64, Silence)>,
@@ -75,6 +79,7 @@ pub struct Judging {
     rollout: RolloutId,
     started: Timestamp,
     gauge: Gauge,
+    config: Arc<Config>,
     judge: Judge,
     step: Option<usize>,
     began: Option<Began>,
@@ -110,11 +115,13 @@ impl Judging {
         history: Option<Calibration>,
     ) -> Result<Self, StoreError> {
         let gauge = Gauge::new(&rollout.request.service);
-        let fresh = judge(rollout.id(), gauge.config(), None)?;
+        let config = config(rollout, &gauge);
+        let fresh = judge(rollout.id(), &config, None)?;
         let mut judging = Self {
             rollout: rollout.id().clone(),
             started: rollout.started_at,
             gauge,
+            config: Arc::new(config),
             judge: fresh,
             step: None,
             began: None,
@@ -146,7 +153,7 @@ impl Judging {
         for row in rows {
             if let Ok(evidence) = serde_json::from_value::<Evidence>(row.body) {
                 if let Some(history) = &evidence.history {
-                    judging.judge = judge(&judging.rollout, judging.gauge.config(), Some(history))?;
+                    judging.judge = judge(&judging.rollout, &judging.config, Some(history))?;
                 }
                 judging.began = evidence.step.or(judging.began);
                 judging.assessment = Some(Arc::new(take(&mut judging.judge, &evidence)));
@@ -158,7 +165,7 @@ impl Judging {
         if judging.ticks == 0
             && let Some(history) = history
         {
-            judging.judge = judge(&judging.rollout, judging.gauge.config(), Some(&history))?;
+            judging.judge = judge(&judging.rollout, &judging.config, Some(&history))?;
             judging.known = Some(Arc::new(history.clone()));
             judging.history = Some(history);
         }
@@ -237,8 +244,12 @@ impl Judging {
                 .map(|next| next.weight.ratio()),
         });
         let (weight, alone) = split(lane);
+        let mut mix = None;
         let measured = (traffic.reports > 0).then(|| {
             let (canary, baseline) = arms(lane, rollout, traffic);
+            if !alone {
+                mix = Some(self.gauge.mix(&canary, &baseline));
+            }
             self.gauge
                 .tick(t, weight, Some(&canary), Some(&baseline), alone)
         });
@@ -252,6 +263,7 @@ impl Judging {
                 )
             }),
             tick: measured,
+            mix: mix.filter(|mix| *mix != MixTick::default()),
         };
         let mut judge = self.judge.clone();
         let assessment = Arc::new(take(&mut judge, &evidence));
@@ -291,6 +303,7 @@ impl Judging {
                     Silence::NoData => "it had no measurements".to_owned(),
                 }),
                 service: Arc::clone(&self.service),
+                config: Arc::clone(&self.config),
                 known: self.known.clone(),
             }),
             // Before its weight is confirmed a step has no proof of its own.
@@ -315,6 +328,15 @@ impl Judging {
         self.assessment = Some(Arc::clone(&heard.assessment));
         (heard.about, heard.assessment)
     }
+}
+
+/// What a rollout is judged by: one that goes slower may do half the harm at each step.
+fn config(rollout: &Rollout, gauge: &Gauge) -> Config {
+    let mut config = gauge.config().clone();
+    if rollout.request.slow.is_some() {
+        config.harm_budget /= 2.0;
+    }
+    config
 }
 
 /// A new judge. One that knows nothing where the history does not fit.
@@ -385,6 +407,9 @@ fn take(judge: &mut Judge, evidence: &Evidence) -> Assessment {
         && let Err(error) = judge.start_step(began.weight, began.next)
     {
         tracing::error!(%error, "the judge refuses a step; it goes on with the one before");
+    }
+    if let Some(mix) = &evidence.mix {
+        judge.observe_mix(mix);
     }
     match (&evidence.tick, &evidence.silence) {
         (Some(tick), _) => judge.observe(tick),
@@ -487,8 +512,7 @@ mod tests {
         let rows = home.store.evidence(judging.rollout(), 0, 0).await.unwrap();
         let first: Evidence = serde_json::from_value(rows[0].body.clone()).unwrap();
         assert_eq!(first.history, Some(history.clone()));
-        let mut replayed =
-            super::judge(&judging.rollout, judging.gauge.config(), Some(&history)).unwrap();
+        let mut replayed = super::judge(&judging.rollout, &judging.config, Some(&history)).unwrap();
         for row in rows {
             let evidence: Evidence = serde_json::from_value(row.body).unwrap();
             take(&mut replayed, &evidence);

@@ -72,6 +72,7 @@ pub fn on_trial(service: &Service) -> Lane {
             by: "ann".to_owned(),
             at: at(0),
             is_return: false,
+            slow: None,
         },
         plan: Plan::of(&service.spec.rollout.strategy()),
         started_at: at(0),

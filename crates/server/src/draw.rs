@@ -1,6 +1,7 @@
 //! From the engine's state to what readers see.
 
 use airboss_engine::{Lane, Phase, Rollout, next_deadline};
+use airboss_judge::coverage::Representativeness;
 use airboss_judge::{Assessment, SliAssessment};
 use airboss_model::manifest::{Target, Then};
 use airboss_model::target::{InstanceState, ObservedInstance};
@@ -10,10 +11,11 @@ use airboss_runtime::hub::AgentInfo;
 use airboss_store::{EventRow, RolloutRow};
 
 use crate::api::views::{
-    AgentView, ArmView, EventView, GateView, InstanceView, LaneView, NextView, ProgressView,
-    QueuedView, RecentView, RolloutView, StepView, TrafficView, VerdictView, VersionView,
+    AgentView, ArmView, EventView, GateView, InstanceView, LaneView, MixView, NextView,
+    ProgressView, QueuedView, RecentView, RolloutView, StepView, TrafficView, VerdictView,
+    VersionView,
 };
-use crate::promises::{budgets, forecast};
+use crate::promises::{blind_spots, budgets, forecast};
 
 /// Odds beyond this are all the same to a person, and JSON has no infinity.
 const ODDS_MAX: f64 = 1e15;
@@ -77,7 +79,19 @@ pub fn lane(
             .iter()
             .flat_map(|learnt| budgets(learnt))
             .collect(),
+        blind_spots: unseen(snapshot),
         last_event,
+    }
+}
+
+/// What the SLOs of the newest manifest do not see of the usual requests.
+pub fn unseen(snapshot: &Snapshot) -> Vec<String> {
+    let lane = &snapshot.lane;
+    let newest = lane.active.as_ref().map(|active| &active.request.service);
+    let service = newest.or(lane.stable.as_ref().map(|stable| &stable.service));
+    match (service, &snapshot.learnt) {
+        (Some(service), Some(learnt)) => blind_spots(service, learnt),
+        _ => Vec::new(),
     }
 }
 
@@ -183,6 +197,20 @@ fn next(lane: &Lane, rollout: &Rollout) -> Option<NextView> {
     Some(NextView { at, what })
 }
 
+fn mix(mix: &Representativeness) -> MixView {
+    let verdict = match mix.representative {
+        Some(true) => "alike",
+        Some(false) => "unlike",
+        None => "unknown",
+    };
+    MixView {
+        score: mix.representative.map(|_| mix.score),
+        verdict: verdict.to_owned(),
+        unseen: mix.unseen.iter().map(|(kind, _)| kind.clone()).collect(),
+        reason: mix.reason.clone(),
+    }
+}
+
 /// The judge's words and numbers.
 pub fn verdict(assessment: &Assessment) -> VerdictView {
     VerdictView {
@@ -199,6 +227,7 @@ pub fn verdict(assessment: &Assessment) -> VerdictView {
             .iter()
             .map(|sli| gate(sli, assessment.pass_at))
             .collect(),
+        mix: assessment.mix.as_ref().map(mix),
     }
 }
 

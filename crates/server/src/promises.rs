@@ -1,9 +1,10 @@
 //! What users were promised: budgets, objectives, and what a rollout may expect.
 
 use airboss_engine::Rollout;
-use airboss_judge::burn::{BurnRule, WORKBOOK};
+use airboss_judge::burn::{BudgetDecision, BudgetPolicy, BurnRule, WORKBOOK};
 use airboss_judge::suggest::{self, Fit};
-use airboss_model::manifest::Service;
+use airboss_judge::words;
+use airboss_model::manifest::{Service, Slo, WhenLow, WhenSpent};
 use airboss_model::{LaneId, Span};
 use airboss_runtime::Snapshot;
 use airboss_runtime::history::{Learnt, SloRecord, stretches};
@@ -12,6 +13,8 @@ use crate::api::views::{BudgetView, BurnRateView, SloAdviceView, SloList};
 
 /// The windows of the workbook's alerts, shortest first.
 const WINDOWS: [u64; 5] = [300, 1_800, 3_600, 21_600, 259_200];
+/// Blind spots that are named one by one.
+const BLIND_SPOTS_MAX: usize = 5;
 
 fn window(seconds: u64) -> String {
     Span::secs(seconds).to_string()
@@ -46,14 +49,7 @@ pub fn budgets(learnt: &Learnt) -> Vec<BudgetView> {
 
 /// The error budgets that are spent, of the SLOs that a manifest still promises alike.
 pub fn spent(service: &Service, learnt: &Learnt) -> Vec<String> {
-    let promised = |budget: &BudgetView| {
-        service.spec.slos.is_empty()
-            || service
-                .spec
-                .slos
-                .iter()
-                .any(|slo| slo.name == budget.slo && slo.objective.ratio() == budget.objective)
-    };
+    let promised = |budget: &BudgetView| is_promised(service, &budget.slo, budget.objective);
     let spent = budgets(learnt).into_iter();
     spent
         .filter(|budget| budget.left <= 0.0 && promised(budget))
@@ -61,8 +57,97 @@ pub fn spent(service: &Service, learnt: &Learnt) -> Vec<String> {
             format!(
                 "the error budget of `{}` is spent: of 30 days' requests, more than {} are bad",
                 budget.slo,
-                airboss_judge::words::percent(1.0 - budget.objective)
+                words::percent(1.0 - budget.objective)
             )
+        })
+        .collect()
+}
+
+/// What the error budgets allow a release to do, by its manifest's policy.
+pub fn allowed(service: &Service, learnt: &Learnt, is_fix: bool) -> BudgetDecision {
+    let rollout = &service.spec.rollout;
+    let policy = BudgetPolicy {
+        slow_below: match rollout.when_low {
+            WhenLow::Slow => BudgetPolicy::default().slow_below,
+            WhenLow::Go => f64::NEG_INFINITY,
+        },
+        hold_below: match rollout.when_spent {
+            WhenSpent::Refuse => 0.0,
+            WhenSpent::Warn => f64::NEG_INFINITY,
+        },
+        fixes_exempt: true,
+    };
+    let promised = learnt
+        .slos
+        .iter()
+        .filter(|slo| is_promised(service, &slo.name, slo.objective));
+    promised
+        .map(|slo| policy.decide(slo.budget.status(learnt.at), is_fix))
+        .max()
+        .unwrap_or(BudgetDecision::Allow)
+}
+
+fn is_promised(service: &Service, name: &str, objective: f64) -> bool {
+    let slos = &service.spec.slos;
+    let same = |slo: &Slo| slo.name == name && slo.objective.ratio() == objective;
+    slos.is_empty() || slos.iter().any(same)
+}
+
+/// The budget that is lowest, in words.
+pub fn lowest(service: &Service, learnt: &Learnt) -> String {
+    let promised = budgets(learnt)
+        .into_iter()
+        .filter(|budget| is_promised(service, &budget.slo, budget.objective));
+    let lowest = promised.min_by(|a, b| a.left.total_cmp(&b.left));
+    lowest.map_or_else(String::new, |budget| {
+        format!(
+            "{} of the error budget of `{}` is left",
+            words::percent(budget.left.max(0.0)),
+            budget.slo
+        )
+    })
+}
+
+/// What the SLOs of a manifest do not see of the service's usual requests, the largest first.
+pub fn blind_spots(service: &Service, learnt: &Learnt) -> Vec<String> {
+    let steps = learnt.usual.as_ref().map_or_else(Vec::new, |usual| {
+        airboss_telemetry::forecast(service, usual)
+    });
+    let spots = airboss_telemetry::blind_spots(service, &learnt.routes, &steps);
+    let more = spots.len().saturating_sub(BLIND_SPOTS_MAX);
+    let mut lines: Vec<String> = spots
+        .iter()
+        .take(BLIND_SPOTS_MAX)
+        .map(ToString::to_string)
+        .collect();
+    if more > 0 {
+        lines.push(format!("{more} smaller routes like these"));
+    }
+    lines
+}
+
+/// Objectives that the history does not fit, in words.
+pub fn unfit(service: &Service, learnt: &Learnt) -> Vec<String> {
+    let promised = learnt
+        .slos
+        .iter()
+        .filter(|slo| is_promised(service, &slo.name, slo.objective));
+    promised
+        .map(advice)
+        .filter_map(|slo| {
+            let what = match slo.fit.as_str() {
+                "not_reachable" => "was not kept",
+                "too_loose" => "allows far more than ever happens",
+                _ => return None,
+            };
+            let proposed = slo.proposed?;
+            Some(format!(
+                "the objective of `{}`, {}, {what}: {}; propose {}",
+                slo.slo,
+                words::share(slo.objective),
+                slo.reason,
+                words::share(proposed)
+            ))
         })
         .collect()
 }
@@ -78,7 +163,7 @@ pub fn unproven(service: &Service, learnt: &Learnt) -> Vec<String> {
 }
 
 /// What the history says of a lane's SLOs.
-pub fn slos(lane: &LaneId, learnt: Option<&Learnt>) -> SloList {
+pub fn slos(lane: &LaneId, service: Option<&Service>, learnt: Option<&Learnt>) -> SloList {
     let usual = learnt.and_then(|learnt| learnt.usual.as_ref());
     SloList {
         service: lane.service().to_string(),
@@ -86,6 +171,13 @@ pub fn slos(lane: &LaneId, learnt: Option<&Learnt>) -> SloList {
         requests_per_second: usual.map(|usual| usual.requests_per_second),
         usual: usual.map(|usual| usual.ratios.clone()).unwrap_or_default(),
         history_seconds: learnt.map_or(0, |learnt| learnt.seconds),
+        routes: learnt
+            .map(|learnt| learnt.routes.clone())
+            .unwrap_or_default(),
+        blind_spots: match (service, learnt) {
+            (Some(service), Some(learnt)) => blind_spots(service, learnt),
+            _ => Vec::new(),
+        },
         slos: learnt
             .iter()
             .flat_map(|learnt| &learnt.slos)
@@ -175,11 +267,25 @@ mod tests {
                     budget: Arc::new(budget),
                     dispersion: 1.0,
                 }],
+                routes: Default::default(),
             }
         };
         assert_eq!(spent(&service("99%"), &learnt(5)), [] as [String; 0]);
         let told = spent(&service("99%"), &learnt(20));
         assert!(told[0].contains("`availability` is spent"), "{told:?}");
         assert_eq!(spent(&service("95%"), &learnt(20)), [] as [String; 0]);
+        let mut careful = service("99%");
+        careful.spec.rollout.when_low = WhenLow::Slow;
+        assert_eq!(allowed(&careful, &learnt(5), false), BudgetDecision::Allow);
+        assert_eq!(allowed(&careful, &learnt(9), false), BudgetDecision::Slow);
+        assert_eq!(allowed(&careful, &learnt(9), true), BudgetDecision::Allow);
+        assert_eq!(allowed(&careful, &learnt(20), false), BudgetDecision::Slow);
+        careful.spec.rollout.when_spent = WhenSpent::Refuse;
+        assert_eq!(allowed(&careful, &learnt(20), false), BudgetDecision::Hold);
+        assert_eq!(
+            allowed(&service("99%"), &learnt(20), false),
+            BudgetDecision::Allow
+        );
+        assert!(lowest(&careful, &learnt(9)).starts_with("10 % of the error budget"));
     }
 }

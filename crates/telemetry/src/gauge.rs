@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use airboss_judge::coverage::{Mix, MixTick};
 use airboss_judge::tick::{ArmTick, InstanceTick, Sample, Tick};
 use airboss_judge::{Config, Rate, SliConfig};
-use airboss_model::manifest::{Service, Tier};
+use airboss_model::manifest::{Service, Tier, WhenUnlike};
+use airboss_model::route::RoutePattern;
 use airboss_model::status_set::StatusSet;
 use airboss_model::traffic::{Counts, Weight, latency};
 
@@ -14,6 +16,42 @@ enum Reads {
     Status(StatusSet),
     /// Requests in this bucket of the splitter's and above are too slow.
     Latency(u16),
+    /// The same of some routes only, which have a denominator of their own.
+    Of(Vec<RoutePattern>, Box<Reads>),
+}
+
+impl Reads {
+    fn bad(&self, by_status: &BTreeMap<u16, u64>, latency: &BTreeMap<u16, u64>) -> u64 {
+        match self {
+            Self::Latency(cut) => latency.range(cut..).map(|(_, n)| n).sum(),
+            Self::Status(bad) => {
+                let hits = by_status
+                    .iter()
+                    .filter(|(status, _)| bad.contains(**status));
+                hits.map(|(_, n)| n).sum()
+            }
+            Self::Of(_, of) => of.bad(by_status, latency),
+        }
+    }
+
+    fn rate(&self, counts: &Counts) -> Rate {
+        match self {
+            Self::Of(patterns, of) => {
+                let mut rate = Rate::default();
+                for (route, counts) in &counts.routes {
+                    if patterns.iter().any(|pattern| pattern.covers(route)) {
+                        rate.bad += of.bad(&counts.by_status, &counts.latency);
+                        rate.requests += counts.requests();
+                    }
+                }
+                rate
+            }
+            whole => Rate {
+                bad: whole.bad(&counts.by_status, &counts.latency),
+                requests: counts.requests,
+            },
+        }
+    }
 }
 
 /// Reads the SLOs of one service off the splitter's counts.
@@ -69,13 +107,23 @@ impl Gauge {
                     let cut = latency::bucket(micros).saturating_add(1);
                     cuts.push(cut);
                     reads.push(Reads::Latency(cut));
-                    SliConfig::latency(&slo.name, Some(edge_ms(cut)))
+                    // The histogram is the whole service's; some routes are judged by the promise
+                    // alone, as a ratio of slow requests.
+                    if slo.routes.is_empty() {
+                        SliConfig::latency(&slo.name, Some(edge_ms(cut)))
+                    } else {
+                        SliConfig::errors(&slo.name)
+                    }
                 }
                 None => {
                     reads.push(Reads::Status(slo.bad.clone().unwrap_or_default()));
                     SliConfig::errors(&slo.name)
                 }
             };
+            if !slo.routes.is_empty() {
+                let of = reads.pop().map(Box::new);
+                reads.extend(of.map(|of| Reads::Of(slo.routes.clone(), of)));
+            }
             sli.objective = Some(slo.objective.ratio());
             sli.critical = slo.critical;
             slis.push(sli);
@@ -100,6 +148,7 @@ impl Gauge {
             })
             .collect();
         let config = Config {
+            hold_unlike: service.spec.requests.when_unlike == WhenUnlike::Hold,
             slis,
             latency_edges_ms: cuts.into_iter().map(edge_ms).collect(),
             ..Config::default()
@@ -136,21 +185,33 @@ impl Gauge {
 
     /// What each SLO, in the config's order, says of these requests.
     pub fn rates(&self, counts: &Counts) -> Vec<Rate> {
-        self.reads
-            .iter()
-            .map(|reads| Rate {
-                bad: match reads {
-                    Reads::Latency(cut) => counts.latency.range(cut..).map(|(_, n)| n).sum(),
-                    Reads::Status(bad) => counts
-                        .by_status
-                        .iter()
-                        .filter(|(status, _)| bad.contains(**status))
-                        .map(|(_, n)| n)
-                        .sum(),
-                },
-                requests: counts.requests,
-            })
-            .collect()
+        self.reads.iter().map(|reads| reads.rate(counts)).collect()
+    }
+
+    /// What both arms were asked for in a second.
+    pub fn mix(
+        &self,
+        canary: &BTreeMap<String, Counts>,
+        baseline: &BTreeMap<String, Counts>,
+    ) -> MixTick {
+        let mut mix = MixTick::default();
+        for (is_canary, counts) in canary
+            .values()
+            .map(|counts| (true, counts))
+            .chain(baseline.values().map(|counts| (false, counts)))
+        {
+            let add = |mix: &mut Mix, kind: &str, count: u64| {
+                let both = mix.entry(kind.to_owned()).or_default();
+                *(if is_canary { &mut both.0 } else { &mut both.1 }) += count;
+            };
+            for (route, it) in counts.routes.iter().filter(|(_, it)| it.drawn > 0) {
+                add(&mut mix.routes, route, it.drawn);
+            }
+            for (cohort, count) in &counts.cohorts {
+                add(&mut mix.cohorts, cohort, *count);
+            }
+        }
+        mix
     }
 
     fn arm(&self, instances: &BTreeMap<String, Counts>) -> ArmTick {
@@ -168,13 +229,12 @@ impl Gauge {
             .iter()
             .map(|reads| match reads {
                 Reads::Latency(_) => Sample::Missing,
-                Reads::Status(bad) => {
-                    let hits = counts
-                        .by_status
-                        .iter()
-                        .filter(|(status, _)| bad.contains(**status));
-                    Sample::Count(hits.map(|(_, count)| count).sum())
-                }
+                Reads::Status(_) => Sample::Count(reads.rate(counts).bad),
+                // Routes that nobody asked for in this second were not measured in it.
+                Reads::Of(..) => match reads.rate(counts) {
+                    Rate { requests: 0, .. } => Sample::Missing,
+                    rate => Sample::Of(rate),
+                },
             })
             .collect();
         let mut latency: Vec<(u32, u64)> = Vec::new();
@@ -212,6 +272,7 @@ fn edge_ms(cut: u16) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use airboss_model::traffic::RouteCounts;
     use serde_json::json;
 
     fn service(slos: serde_json::Value) -> Service {
@@ -293,6 +354,35 @@ mod tests {
         let place = |micros| gauge.instance("a", &counts(200, micros, 1)).latency[0].0;
         assert_eq!(place(2_000), place(20_000));
         assert_ne!(place(20_000), place(40_000));
+    }
+
+    #[test]
+    fn a_slo_of_some_routes_counts_these_alone() {
+        let gauge = Gauge::new(&service(json!([
+            { "name": "pay", "objective": "99.9%", "bad": "status >= 500", "routes": ["POST /pay"] },
+            { "name": "quick", "objective": "99%", "under": "250ms", "routes": ["/cart/{id}"] },
+        ])));
+        let route = |status: u16, micros: u64, n: u64| RouteCounts {
+            drawn: n,
+            by_status: [(status, n)].into(),
+            latency: [(latency::bucket(micros), n)].into(),
+        };
+        let mut one = counts(200, 100, 50);
+        one.routes = [
+            ("POST /pay".to_owned(), route(503, 100, 3)),
+            ("/cart/{id}".to_owned(), route(200, 300_000, 2)),
+            ("GET /".to_owned(), route(500, 900_000, 45)),
+        ]
+        .into();
+        let rate = |bad, requests| Rate { bad, requests };
+        assert_eq!(gauge.rates(&one), [rate(3, 3), rate(2, 2)]);
+        let row = gauge.instance("a", &one);
+        assert_eq!(
+            row.samples,
+            [Sample::Of(rate(3, 3)), Sample::Of(rate(2, 2))]
+        );
+        let idle = gauge.instance("a", &counts(200, 100, 50));
+        assert_eq!(idle.samples, [Sample::Missing, Sample::Missing]);
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! * **Must never**: take silence for zero. An arm that did not report is missing from a tick.
 //! * **Start reading** at [`Gauge::tick`].
 
+mod coverage;
 mod forecast;
 mod gauge;
 mod recent;
 mod record;
 
+pub use coverage::{blind_spots, covered};
 pub use forecast::{Forecast, Usual, forecast};
 pub use gauge::Gauge;
 pub use recent::{Recent, Summary};

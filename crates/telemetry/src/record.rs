@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use airboss_judge::recording::{self, Arm, Mark, Row};
-use airboss_judge::{Better, Calibration, Rate, Sample, SliKind, tick::InstanceTick};
+use airboss_judge::{Better, Calibration, Config, Rate, Sample, SliKind, tick::InstanceTick};
 use airboss_model::manifest::Service;
 use airboss_model::traffic::{Counts, Weight};
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub struct Judged {
     pub silence: Option<String>,
     /// The rollout's manifest, which says what is measured.
     pub service: Arc<Service>,
+    /// What it is judged by.
+    pub config: Arc<Config>,
     /// What the judge knew of the service when the rollout began.
     pub known: Option<Arc<Calibration>>,
 }
@@ -103,7 +105,14 @@ impl Recorder {
         ];
         for (arm, ticks) in arms {
             for instance in ticks.into_iter().flat_map(|arm| arm.instances) {
+                let counts = match arm {
+                    Arm::Canary => canary,
+                    Arm::Baseline => baseline,
+                };
+                let counts = counts.and_then(|arm| arm.get(&instance.instance));
                 let row = Row {
+                    routes: counts.map(drawn).unwrap_or_default(),
+                    cohorts: counts.map(|it| it.cohorts.clone()).unwrap_or_default(),
                     weight: step.map(|(weight, _)| weight),
                     next_weight: step.and_then(|(_, next)| next),
                     split: judged.and(tick.weight),
@@ -132,8 +141,7 @@ impl Recorder {
         let t = judged.t.saturating_add(start).max(next);
         // Another manifest may cut latency elsewhere; then the recording stays with its own.
         let gauge = Gauge::whole(&judged.service);
-        let same_edges = gauge.config().latency_edges_ms == self.edges;
-        if same_edges {
+        if gauge.config().latency_edges_ms == self.edges {
             self.gauge = gauge;
         }
         let mark = Mark::Rollout {
@@ -141,7 +149,7 @@ impl Recorder {
             id: rollout.to_owned(),
             start,
             weights: crate::forecast::weights(&judged.service),
-            config: same_edges.then(|| Box::new(self.gauge.config().clone())),
+            config: Some(Box::new(Config::clone(&judged.config))),
             history: judged.known.as_deref().cloned().map(Box::new),
         };
         push(lines, &mark)?;
@@ -176,12 +184,20 @@ impl Recorder {
             latency: instance.latency,
             bads,
             of,
+            routes: BTreeMap::new(),
+            cohorts: BTreeMap::new(),
             weight: None,
             next_weight: None,
             split: None,
             alone: false,
         }
     }
+}
+
+/// Requests by route that came by the weights.
+fn drawn(counts: &Counts) -> BTreeMap<String, u64> {
+    let drawn = counts.routes.iter().filter(|(_, it)| it.drawn > 0);
+    drawn.map(|(route, it)| (route.clone(), it.drawn)).collect()
 }
 
 fn push(lines: &mut String, line: &impl Serialize) -> serde_json::Result<()> {
@@ -252,6 +268,7 @@ mod tests {
             step: Some((0.1, Some(0.5))),
             silence: None,
             service: Arc::new(service()),
+            config: Arc::new(Gauge::new(&service()).config().clone()),
             known: None,
         };
         for _ in 0..70 {

@@ -1,15 +1,17 @@
 //! `airboss check`: is the manifest good, and what does it mean?
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use airboss_judge::words;
 use airboss_model::manifest::{
     self, Bake, Canary, Diagnostic, Document, ProcessTarget, Resource, Service, Slo, Sticky,
-    Strategy, Target, Then, Tier, WhenBusy, WhenSpent,
+    Strategy, Target, Then, Tier, WhenBusy, WhenLow, WhenSpent,
 };
-use airboss_telemetry::{Forecast, Usual, forecast};
+use airboss_model::route::RoutePattern;
+use airboss_server::api::views::{SloAdviceView, SloList};
+use airboss_telemetry::{Forecast, Usual, blind_spots, forecast};
 use serde_json::json;
 
 use crate::exit::Exit;
@@ -29,26 +31,87 @@ pub struct CheckArgs {
     /// it would find
     #[arg(long, value_name = "REQUESTS/s", value_parser = super::rate)]
     pub rate: Option<f64>,
+    /// Ask no server for the service's usual traffic
+    #[arg(long)]
+    pub offline: bool,
     /// How to answer
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
 }
 
-/// What the steps may expect of this many requests a second, where that was asked.
-fn expectations(service: &Service, rate: Option<f64>) -> Vec<Forecast> {
-    let usual = rate.map(|requests_per_second| Usual {
-        requests_per_second,
-        ratios: BTreeMap::new(),
-    });
-    usual.map_or_else(Vec::new, |usual| forecast(service, &usual))
+/// What a server knows of a service by its name; None where there is none, or it knows nothing.
+pub type Ask<'a> = dyn Fn(&str) -> Option<SloList> + 'a;
+
+/// A service with what is known of it.
+struct Known<'a> {
+    service: &'a Service,
+    /// What the steps may expect of the usual traffic.
+    steps: Vec<Forecast>,
+    /// Usual requests a second, where a server said so.
+    rate: Option<f64>,
+    /// What no SLO sees, and objectives that do not fit.
+    findings: Vec<String>,
 }
 
-/// Checks the manifest; `input` serves for `-`.
+impl<'a> Known<'a> {
+    fn of(service: &'a Service, args: &CheckArgs, ask: &Ask) -> Self {
+        let told = (!args.offline)
+            .then(|| ask(service.metadata.name.as_str()))
+            .flatten();
+        let usual = told.as_ref().and_then(|told| {
+            Some(Usual {
+                requests_per_second: told.requests_per_second?,
+                ratios: told.usual.clone(),
+            })
+        });
+        let rate = usual.as_ref().map(|usual| usual.requests_per_second);
+        let asked = args.rate.map(|requests_per_second| Usual {
+            requests_per_second,
+            ratios: usual
+                .as_ref()
+                .map(|usual| usual.ratios.clone())
+                .unwrap_or_default(),
+        });
+        let steps = asked
+            .or(usual)
+            .map_or_else(Vec::new, |usual| forecast(service, &usual));
+        let mut findings = Vec::new();
+        if let Some(told) = &told {
+            let spots = blind_spots(service, &told.routes, &steps);
+            findings.extend(spots.iter().map(ToString::to_string));
+            findings.extend(told.slos.iter().filter_map(|slo| unfit(service, slo)));
+        }
+        Self {
+            service,
+            steps,
+            rate,
+            findings,
+        }
+    }
+}
+
+/// An objective of the manifest that the service's history does not fit.
+fn unfit(service: &Service, slo: &SloAdviceView) -> Option<String> {
+    let mut promised = service.spec.slos.iter();
+    promised.find(|it| it.name == slo.slo && it.objective.ratio() == slo.objective)?;
+    let what = match slo.fit.as_str() {
+        "not_reachable" => "was not kept",
+        "too_loose" => "allows far more than ever happens",
+        _ => return None,
+    };
+    Some(format!(
+        "the objective of `{}` {what}: {}",
+        slo.slo, slo.reason
+    ))
+}
+
+/// Checks the manifest; `input` serves for `-`, `ask` for what a server knows.
 ///
 /// # Errors
 /// Where the file cannot be read or an answer cannot be written.
 pub fn run(
     args: &CheckArgs,
+    ask: &Ask,
     input: &mut dyn Read,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -61,9 +124,17 @@ pub fn run(
         path.display().to_string()
     };
     let result = manifest::parse_bytes(&name, &bytes);
+    let known: Vec<Known> = result
+        .iter()
+        .flatten()
+        .map(|document| {
+            let Resource::Service(service) = &document.resource;
+            Known::of(service, args, ask)
+        })
+        .collect();
     match args.output {
-        Output::Json => answer_json(&name, &result, args.rate, out)?,
-        Output::Text => answer_text(&name, &result, args.rate, out, err)?,
+        Output::Json => answer_json(&name, &result, &known, out)?,
+        Output::Text => answer_text(&name, &result, &known, out, err)?,
     }
     Ok(match result {
         Ok(_) => ExitCode::SUCCESS,
@@ -76,7 +147,7 @@ type Checked = Result<Vec<Document>, Vec<Diagnostic>>;
 fn answer_json(
     name: &str,
     result: &Checked,
-    rate: Option<f64>,
+    known: &[Known],
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let diagnostics: Vec<&Diagnostic> = match result {
@@ -86,11 +157,14 @@ fn answer_json(
     let documents: Vec<_> = result
         .iter()
         .flatten()
-        .map(|d| {
-            let Resource::Service(service) = &d.resource;
+        .zip(known)
+        .map(|(d, known)| {
             let mut document = json!({ "kind": d.resource.kind(), "name": d.resource.name() });
-            if rate.is_some() {
-                document["forecast"] = json!(expectations(service, rate));
+            if !known.steps.is_empty() {
+                document["forecast"] = json!(known.steps);
+            }
+            if !known.findings.is_empty() {
+                document["findings"] = json!(known.findings);
             }
             document
         })
@@ -109,7 +183,7 @@ fn answer_json(
 fn answer_text(
     name: &str,
     result: &Checked,
-    rate: Option<f64>,
+    known: &[Known],
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<()> {
@@ -130,12 +204,11 @@ fn answer_text(
                     writeln!(err, "{warning}\n")?;
                 }
             }
-            for (index, document) in documents.iter().enumerate() {
+            for (index, known) in known.iter().enumerate() {
                 if index > 0 {
                     writeln!(out)?;
                 }
-                let Resource::Service(service) = &document.resource;
-                write!(out, "{}", summary(service, rate))?;
+                write!(out, "{}", summary(known))?;
             }
             writeln!(out, "\n{name} is good.")?;
         }
@@ -144,7 +217,8 @@ fn answer_text(
 }
 
 /// What a service's manifest means, in words, on less than a screen.
-fn summary(service: &Service, rate: Option<f64>) -> String {
+fn summary(known: &Known) -> String {
+    let service = known.service;
     let metadata = &service.metadata;
     let tier = match metadata.tier {
         Tier::Critical => "critical",
@@ -165,13 +239,8 @@ fn summary(service: &Service, rate: Option<f64>) -> String {
         ("Runs", runs(process)),
         ("Promises", service.spec.slos.iter().map(promise).collect()),
         ("Rollout", rollout(service)),
-        (
-            "Expects",
-            expectations(service, rate)
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        ),
+        ("Expects", expects(known)),
+        ("Beware", known.findings.clone()),
     ] {
         for (index, line) in lines.iter().enumerate() {
             let title = if index == 0 { title } else { "" };
@@ -179,6 +248,14 @@ fn summary(service: &Service, rate: Option<f64>) -> String {
         }
     }
     text
+}
+
+fn expects(known: &Known) -> Vec<String> {
+    let traffic = known
+        .rate
+        .map(|rate| format!("usually {} requests a second", words::significant(rate)));
+    let steps = known.steps.iter().map(ToString::to_string);
+    traffic.into_iter().chain(steps).collect()
 }
 
 /// A manifest may come from anybody: its text must not steer the reader's terminal.
@@ -249,6 +326,11 @@ fn promise(slo: &Slo) -> String {
         (None, Some(under)) => format!("{share} of requests take at most {under}"),
         (None, None) => share,
     };
+    let routes: Vec<&str> = slo.routes.iter().map(RoutePattern::as_str).collect();
+    let what = match routes.as_slice() {
+        [] => what,
+        routes => format!("of {}, {what}", routes.join(", ")),
+    };
     let weight = if slo.critical {
         ""
     } else {
@@ -269,6 +351,11 @@ fn rollout(service: &Service) -> Vec<String> {
             vec!["all at once, as soon as the new instances are ready".to_owned()]
         }
     };
+    if rollout.when_low == WhenLow::Slow {
+        lines.push(
+            "below a quarter of an error budget it goes in smaller steps with half the harm, unless it is a fix".to_owned(),
+        );
+    }
     lines.push(
         match rollout.when_busy {
             WhenBusy::Queue => "a newer release waits until this one is through",
@@ -328,10 +415,11 @@ mod tests {
         let args = CheckArgs {
             file: "-".into(),
             rate: None,
+            offline: false,
             output,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = run(&args, &mut text.as_bytes(), &mut out, &mut err).unwrap();
+        let code = run(&args, &|_| None, &mut text.as_bytes(), &mut out, &mut err).unwrap();
         let string = |bytes| String::from_utf8(bytes).unwrap();
         (code, string(out), string(err))
     }
@@ -395,10 +483,18 @@ spec:
             let args = CheckArgs {
                 file: "-".into(),
                 rate: Some(crate::commands::rate(rate).unwrap()),
+                offline: false,
                 output,
             };
             let mut out = Vec::new();
-            run(&args, &mut GOOD.as_bytes(), &mut out, &mut std::io::sink()).unwrap();
+            run(
+                &args,
+                &|_| None,
+                &mut GOOD.as_bytes(),
+                &mut out,
+                &mut std::io::sink(),
+            )
+            .unwrap();
             String::from_utf8(out).unwrap()
         };
         let busy = answer("500/s", Output::Text);
@@ -417,15 +513,64 @@ spec:
     }
 
     #[test]
+    fn a_server_at_hand_tells_the_usual_traffic_and_what_no_slo_sees() {
+        let told = |name: &str| {
+            assert_eq!(name, "checkout");
+            serde_json::from_value(serde_json::json!({
+                "service": "checkout", "environment": "production", "requests_per_second": 480.0,
+                "usual": { "availability": 0.0004 }, "history_seconds": 900, "slos": [{
+                    "slo": "availability", "objective": 0.999, "fit": "not_reachable", "requests": 10_000,
+                    "bad": 40, "proposed": 0.99, "reason": "usually 0.4 % are bad" }],
+                "routes": { "GET /": 90_000, "POST /pay": 10_000, "GET /export": 150 },
+            }))
+            .ok()
+        };
+        let mut args = CheckArgs {
+            file: "-".into(),
+            rate: None,
+            offline: false,
+            output: Output::Text,
+        };
+        let bare = GOOD.replace(
+            "bad: \"status >= 500\"",
+            "bad: \"status >= 500\", routes: [POST /pay]",
+        );
+        let bare = bare.replace("under: 250ms", "under: 250ms, routes: [GET /export]");
+        let mut out = Vec::new();
+        run(
+            &args,
+            &told,
+            &mut bare.as_bytes(),
+            &mut out,
+            &mut std::io::sink(),
+        )
+        .unwrap();
+        insta::assert_snapshot!("check_with_a_server", String::from_utf8(out).unwrap());
+        args.offline = true;
+        let mut out = Vec::new();
+        run(
+            &args,
+            &told,
+            &mut bare.as_bytes(),
+            &mut out,
+            &mut std::io::sink(),
+        )
+        .unwrap();
+        assert!(!String::from_utf8(out).unwrap().contains("Expects"));
+    }
+
+    #[test]
     fn a_missing_manifest_says_how_to_get_one() {
         let folder = tempfile::tempdir().unwrap();
         let args = CheckArgs {
             file: folder.path().to_owned(),
             rate: None,
+            offline: true,
             output: Output::Text,
         };
         let error = run(
             &args,
+            &|_| None,
             &mut std::io::empty(),
             &mut std::io::sink(),
             &mut std::io::sink(),

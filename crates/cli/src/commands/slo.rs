@@ -1,9 +1,34 @@
 //! `airboss slo`.
 
+use std::time::Duration;
+
+use airboss_server::api::views::SloList;
+
 use super::{Context, subject};
-use crate::args::{SloArgs, SloVerb};
+use crate::args::{GlobalArgs, SloArgs, SloVerb};
 use crate::exit::{Exit, UsageError};
 use crate::render;
+
+/// How long a verb that can do without a server waits for one.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a server at hand knows of a service's traffic. None where there is no server, it does not
+/// answer soon, or it does not know the service: whoever asks here can do without.
+pub fn known(service: &str, global: GlobalArgs) -> Option<SloList> {
+    let client = Context::new(global).ok()?.client().ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
+    let ask = async {
+        let lane = subject::lane(&client, service, None).await.ok()?;
+        client.slos(&lane.service, &lane.environment).await.ok()
+    };
+    runtime
+        .block_on(async { tokio::time::timeout(ASK_WITHIN, ask).await })
+        .ok()
+        .flatten()
+}
 
 /// Says what a service's history says of its SLOs.
 ///

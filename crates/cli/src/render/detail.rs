@@ -5,7 +5,7 @@ use airboss_server::api::views::{EventView, Explanation, LogView, RolloutView};
 use super::layout::{Chunk, Line, Style, harmless};
 use super::table::outcome_style;
 use super::tree::{gate_chunks, verdict_style};
-use super::words;
+use super::{promises, words};
 use crate::commands::doctor::{Finding, Level};
 
 /// One event on one line: time, rollout, message.
@@ -116,6 +116,10 @@ pub fn explanation(explanation: &Explanation, full: bool) -> Vec<Line> {
                 Chunk::styled(format!("{} s of data", verdict.ticks), Style::Dim),
             ],
         ));
+        if let Some(mix) = &verdict.mix {
+            let chunk = Chunk::styled(&mix.reason, Style::Dim);
+            lines.push(Line::guided(" ".repeat(11), " ".repeat(13), vec![chunk]));
+        }
         for gate in &verdict.gates {
             lines.push(Line::guided(
                 " ".repeat(13),
@@ -124,6 +128,7 @@ pub fn explanation(explanation: &Explanation, full: bool) -> Vec<Line> {
             ));
         }
     }
+    lines.extend(promises::blind_spots(&explanation.blind_spots));
     if let Some(computation) = explanation.computation.as_ref().filter(|_| full) {
         lines.push(Line::default());
         let head = Chunk::styled("The judge's computation as it stood last:", Style::Bold);

@@ -1,6 +1,7 @@
 //! What users were promised: error budgets, and what a history says of objectives.
 
-use airboss_server::api::views::{BudgetView, LaneView, ProgressView, SloList};
+use airboss_judge::words::share;
+use airboss_server::api::views::{BudgetView, LaneView, MixView, ProgressView, SloList};
 
 use super::layout::{Chunk, Line, Style};
 use super::tree::labelled;
@@ -13,13 +14,6 @@ pub(super) fn budgets(lane: &LaneView) -> Vec<Line> {
         labelled(label, budget_chunks(budget))
     });
     lines.collect()
-}
-
-/// A promise with all its nines.
-fn objective(ratio: f64) -> String {
-    // Ten digits hide the rounding of the multiplication by 100.
-    let percent = format!("{:.10}", ratio * 100.0);
-    format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn budget_chunks(budget: &BudgetView) -> Vec<Chunk> {
@@ -37,7 +31,7 @@ fn budget_chunks(budget: &BudgetView) -> Vec<Chunk> {
         Chunk::new(&budget.slo),
         Chunk::styled(left, style),
         Chunk::styled(
-            format!("of 30 days at {}", objective(budget.objective)),
+            format!("of 30 days at {}", share(budget.objective)),
             Style::Dim,
         ),
     ];
@@ -71,6 +65,30 @@ pub(super) fn expectation(rollout: &ProgressView) -> Option<Line> {
     ))
 }
 
+/// How like stable's requests the new version's are.
+pub(super) fn mix(mix: &MixView) -> Line {
+    let style = match mix.verdict.as_str() {
+        "alike" => Style::Dim,
+        "unlike" => Style::Warn,
+        _ => Style::Dim,
+    };
+    let mut chunks = vec![Chunk::styled(&mix.reason, style)];
+    if !mix.unseen.is_empty() {
+        let text = format!("not asked for yet: {}", mix.unseen.join(", "));
+        chunks.push(Chunk::styled(text, Style::Warn));
+    }
+    labelled("mix", chunks)
+}
+
+/// What no SLO sees, one line each.
+pub(super) fn blind_spots(spots: &[String]) -> Vec<Line> {
+    let line = |(at, spot): (usize, &String)| {
+        let label = if at == 0 { "unseen" } else { "" };
+        labelled(label, vec![Chunk::styled(spot, Style::Warn)])
+    };
+    spots.iter().enumerate().map(line).collect()
+}
+
 /// What the history says of each SLO.
 pub fn slos(list: &SloList) -> Vec<Line> {
     let mut head = vec![Chunk::styled(
@@ -99,14 +117,15 @@ pub fn slos(list: &SloList) -> Vec<Line> {
         };
         let mut chunks = vec![
             Chunk::styled(&slo.slo, Style::Bold),
-            Chunk::styled(format!("{} {word}", objective(slo.objective)), style),
+            Chunk::styled(format!("{} {word}", share(slo.objective)), style),
         ];
         if let Some(proposed) = slo.proposed.filter(|_| slo.fit != "good") {
-            let text = format!("propose objective: {}", objective(proposed));
+            let text = format!("propose objective: {}", share(proposed));
             chunks.push(Chunk::styled(text, Style::Name));
         }
         chunks.push(Chunk::new(&slo.reason));
         lines.push(Line::guided("  ", "      ", chunks));
     }
+    lines.extend(blind_spots(&list.blind_spots));
     lines
 }

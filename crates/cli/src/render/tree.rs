@@ -31,10 +31,12 @@ pub fn tree(lane: &LaneView, events: &[EventView], notes: &[Footnote]) -> Vec<Li
     if let Some(rollout) = &lane.rollout {
         if let Some(verdict) = &rollout.verdict {
             lines.extend(gates(verdict));
+            lines.extend(verdict.mix.as_ref().map(promises::mix));
         }
         lines.extend(next(lane, rollout));
     }
     lines.extend(promises::budgets(lane));
+    lines.extend(promises::blind_spots(&lane.blind_spots));
     lines.extend(queue(lane));
     lines.extend(troubles(lane));
     lines.extend(newest(events));

@@ -40,6 +40,7 @@ fn records() -> Vec<Record> {
         by: "ann".to_owned(),
         at: at(0),
         is_return: false,
+        slow: None,
     });
     let abort = Wish::Abort {
         rollout: "shop-1".parse().unwrap(),

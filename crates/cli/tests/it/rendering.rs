@@ -125,6 +125,7 @@ fn an_explanation_has_the_numbers_when_asked() {
             },
         ],
         computation: Some("e = 4100 (fails at 100)\n  availability: 100 % of alpha, e = 4100\n    availability: e = 4100\n".into()),
+        blind_spots: vec!["`POST /pay` gets 4 % of the requests and no SLI covers it".into()],
     };
     let brief = render::explanation(&explanation, false);
     insta::assert_snapshot!("explanation", shown(&brief, 100, false));

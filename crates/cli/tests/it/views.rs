@@ -42,6 +42,7 @@ pub fn stable_only() -> LaneView {
             since: "2026-11-21T09:00:00Z".into(),
         }),
         rollout: None,
+        blind_spots: vec!["`GET /export` is 0.2 % of the requests: if all of them failed no step would notice, which finds 0.4 % and more; give it an SLO of its own".into()],
         queue: vec![],
         arms: vec![ArmView {
             recent: Some(RecentView {
@@ -140,6 +141,12 @@ pub fn mid_step() -> LaneView {
                     ..gate("latency", "pass", 0)
                 },
             ],
+            mix: Some(MixView {
+                score: Some(0.62),
+                verdict: "unlike".into(),
+                unseen: vec!["POST /pay".into()],
+                reason: "the canary's requests are not like stable's (62 % alike): GET / is 90 % of them against 52 %".into(),
+            }),
         }),
         next: Some(NextView {
             at: "2026-11-22T12:20:53Z".into(),

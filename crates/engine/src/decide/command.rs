@@ -413,6 +413,7 @@ impl Turn {
             by: by.to_owned(),
             at: self.now,
             is_return: true,
+            slow: None,
         };
         self.enqueue(&request);
         accepted(
@@ -462,7 +463,11 @@ pub(super) fn plan_of(request: &Request, has_stable: bool) -> Plan {
     } else if request.is_return {
         Plan::return_to_earlier()
     } else {
-        Plan::of(&strategy)
+        let plan = Plan::of(&strategy);
+        match &request.slow {
+            Some(why) => plan.slowed(why),
+            None => plan,
+        }
     }
 }
 

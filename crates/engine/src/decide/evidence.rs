@@ -111,6 +111,7 @@ impl Turn {
             Verdict::External
             | Verdict::Misrouted
             | Verdict::InstanceFault
+            | Verdict::Unrepresentative
             | Verdict::SourceDown => {
                 self.notify(Urgency::Ticket, format!("{rollout} holds: {reason}"));
             }

@@ -113,6 +113,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         Verdict::External,
         Verdict::Misrouted,
         Verdict::InstanceFault,
+        Verdict::Unrepresentative,
     ])
 }
 

@@ -83,6 +83,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         Verdict::External,
         Verdict::Misrouted,
         Verdict::InstanceFault,
+        Verdict::Unrepresentative,
     ])
 }
 fn judged() -> impl Strategy<Value = Assessment> {
@@ -118,6 +119,7 @@ fn judged() -> impl Strategy<Value = Assessment> {
                 pass_at: 3.0,
                 hold_growth,
                 slis,
+                mix: None,
                 ticks: 9,
                 seconds_to_verdict,
                 reason,

@@ -240,6 +240,9 @@ const FACTS: &[Cause] = &[
     ("verdict instance fault", |world| {
         verdict(world, Verdict::InstanceFault)
     }),
+    ("verdict unrepresentative", |world| {
+        verdict(world, Verdict::Unrepresentative)
+    }),
 ];
 
 fn command(command: Command) -> Option<Input> {

@@ -168,7 +168,11 @@ impl Player {
             && self.step != step
         {
             judge.start_step(weight, next)?;
-            self.step = step;
+            // A step has a verdict of its own, though it be the same.
+            (self.step, self.last) = (step, None);
+        }
+        if let Some(mix) = second.mix() {
+            judge.observe_mix(&mix);
         }
         let alone = second.rows.values().any(|row| row.alone);
         let tick = Tick {

@@ -6,7 +6,10 @@ use serde::Deserialize;
 
 use super::{Arm, Mark, RecordingError, Row, VERSION};
 use crate::{
-    ArmTick, Config, InstanceTick, Sample, SliKind, config::Better, tick::MAX_REQUESTS_PER_TICK,
+    ArmTick, Config, InstanceTick, Sample, SliKind,
+    config::Better,
+    coverage::{Mix, MixTick},
+    tick::MAX_REQUESTS_PER_TICK,
 };
 
 /// Rows may be this many seconds out of order.
@@ -48,6 +51,29 @@ impl Second {
         ArmTick {
             instances: instances.collect(),
         }
+    }
+}
+
+impl Second {
+    /// What both arms were asked for; None where no row tells.
+    pub(super) fn mix(&self) -> Option<MixTick> {
+        let mut mix = MixTick::default();
+        for row in self.rows.values() {
+            add(&mut mix.routes, row.arm, &row.routes);
+            add(&mut mix.cohorts, row.arm, &row.cohorts);
+        }
+        (mix != MixTick::default()).then_some(mix)
+    }
+}
+
+fn add(mix: &mut Mix, arm: Arm, counts: &BTreeMap<String, u64>) {
+    for (kind, count) in counts {
+        let both = mix.entry(kind.clone()).or_default();
+        let sum = match arm {
+            Arm::Canary => &mut both.0,
+            Arm::Baseline => &mut both.1,
+        };
+        *sum = sum.saturating_add(*count);
     }
 }
 

@@ -294,7 +294,7 @@ fn rows_that_tell_of_steps_are_judged_step_by_step() {
         _ => (0.5, None),
     };
     let bad = |t: u64| match t {
-        0..200 => u64::from(t % 20 == 0),
+        0..200 => u64::from(t.is_multiple_of(20)),
         200..450 => t % 2,
         _ => 40,
     };

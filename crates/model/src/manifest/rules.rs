@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::decode::decode;
 use super::diagnostic::Finding;
 use super::yaml::{Node, Value};
-use super::{Metadata, ProcessTarget, Retention, RolloutSpec, Slo};
+use super::{Metadata, ProcessTarget, Requests, Retention, RolloutSpec, Slo};
 use crate::Span;
 
 mod process;
@@ -79,6 +79,7 @@ pub(super) fn check(root: &mut Node) -> Vec<Finding> {
     let slos: Option<Vec<Slo>> = part(root, &["spec", "slos"], &mut removed);
     let rollout: Option<RolloutSpec> = part(root, &ROLLOUT, &mut removed);
     let retention: Option<Retention> = part(root, &["spec", "retention"], &mut removed);
+    let requests: Option<Requests> = part(root, &["spec", "requests"], &mut removed);
     let mut rules = Rules {
         root,
         removed,
@@ -95,6 +96,7 @@ pub(super) fn check(root: &mut Node) -> Vec<Finding> {
     rules.slos(&slos, rollout.strategy(), timeout);
     rules.rollout(&rollout);
     rules.retention(retention.unwrap_or_default());
+    rules.routes(&slos, &requests.unwrap_or_default(), process.as_ref());
     rules.findings
 }
 

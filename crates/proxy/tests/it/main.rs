@@ -11,4 +11,5 @@ mod failure;
 mod limits;
 mod mirror;
 mod protocols;
+mod routes;
 mod support;

@@ -202,6 +202,9 @@ pub struct LaneView {
     /// How much of each SLO's error budget is left; empty before the first second of traffic.
     #[serde(default)]
     pub budgets: Vec<BudgetView>,
+    /// What the SLOs of the version that serves do not see of the usual requests, in one line each.
+    #[serde(default)]
+    pub blind_spots: Vec<String>,
     /// The number of the newest event in the installation, to follow from.
     pub last_event: u64,
 }
@@ -248,6 +251,12 @@ pub struct SloList {
     pub history_seconds: u64,
     /// Each SLO.
     pub slos: Vec<SloAdviceView>,
+    /// How often each route was asked for in the last days, the older half as much.
+    #[serde(default)]
+    pub routes: std::collections::BTreeMap<String, u64>,
+    /// What the SLOs of the version that serves do not see of that, in one line each.
+    #[serde(default)]
+    pub blind_spots: Vec<String>,
 }
 
 /// What the history says of one SLO.
@@ -355,8 +364,8 @@ pub struct NextView {
 /// The judge's verdict on the present step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VerdictView {
-    /// `fail`, `pass`, `undecided`, `not_enough_data`, `source_down`, `external`, `misrouted` or
-    /// `instance_fault`.
+    /// `fail`, `pass`, `undecided`, `not_enough_data`, `source_down`, `external`, `misrouted`,
+    /// `instance_fault` or `unrepresentative`.
     pub verdict: String,
     /// One line for people.
     pub reason: String,
@@ -370,6 +379,22 @@ pub struct VerdictView {
     pub ticks: u64,
     /// Each SLI.
     pub gates: Vec<GateView>,
+    /// How like stable's requests the new version's are. None where requests are not told apart.
+    #[serde(default)]
+    pub mix: Option<MixView>,
+}
+
+/// How like stable's requests the new version's are, in this step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MixView {
+    /// 1 for the same mix of routes and cohorts, 0 for disjoint ones; None with too few requests.
+    pub score: Option<f64>,
+    /// `alike`, `unlike` or `unknown`.
+    pub verdict: String,
+    /// What stable serves and the new version has not been asked for.
+    pub unseen: Vec<String>,
+    /// One line for people.
+    pub reason: String,
 }
 
 /// One SLI's gate.
@@ -531,6 +556,9 @@ pub struct Explanation {
     /// and its share of the error. None where nothing was judged.
     #[serde(default)]
     pub computation: Option<String>,
+    /// What no SLO sees of the usual requests, while the rollout is in progress.
+    #[serde(default)]
+    pub blind_spots: Vec<String>,
 }
 
 /// One decision and what it rests on.

@@ -125,7 +125,12 @@ async fn slos(
 ) -> Result<Json<SloList>> {
     let lane = id(&service, &environment)?;
     let snapshot = site.runtime.snapshot(&lane).ok_or_else(|| unknown(&lane))?;
-    Ok(Json(promises::slos(&lane, snapshot.learnt.as_deref())))
+    let stable = snapshot.lane.stable.as_ref().map(|stable| &stable.service);
+    Ok(Json(promises::slos(
+        &lane,
+        stable,
+        snapshot.learnt.as_deref(),
+    )))
 }
 
 /// Live traffic as a recording that `airboss judge` reads: a header, then a line for each second

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{Answer, Command, Event, Input, Request};
-use airboss_model::manifest::{Service, Severity, WhenSpent};
+use airboss_judge::burn::BudgetDecision;
+use airboss_model::manifest::{Service, Severity};
 use airboss_model::{Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
 use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow, StoreError};
 use axum::extract::{Path, Query, State};
@@ -64,11 +65,12 @@ async fn ship(
     let lane = LaneId::new(&name, &environment);
     let store = site.runtime.store();
     let known = site.runtime.snapshot(&lane);
+    let mut slow = None;
     if let Some(learnt) = known.and_then(|snapshot| snapshot.learnt.clone()) {
         let spent = promises::spent(&service, &learnt);
-        let refuses = service.spec.rollout.when_spent == WhenSpent::Refuse && !request.fix;
+        let allowed = promises::allowed(&service, &learnt, request.fix);
         // A repeated request is answered as it was the first time, whatever was spent since.
-        if refuses && !spent.is_empty() && store.inbox_entry(&key).await?.is_none() {
+        if allowed == BudgetDecision::Hold && store.inbox_entry(&key).await?.is_none() {
             return Err(Failure::new(
                 StatusCode::CONFLICT,
                 "budget_spent",
@@ -76,10 +78,15 @@ async fn ship(
             )
             .details(spent));
         }
+        if allowed == BudgetDecision::Slow {
+            slow = Some(promises::lowest(&service, &learnt));
+        }
         if !request.fix {
             warnings.extend(spent);
         }
         warnings.extend(promises::unproven(&service, &learnt));
+        warnings.extend(promises::unfit(&service, &learnt));
+        warnings.extend(promises::blind_spots(&service, &learnt));
     }
     let now = site.runtime.clock().now();
     // Held until the engine's state names the artifact: retention waits meanwhile.
@@ -126,6 +133,7 @@ async fn ship(
         by: request.by.clone(),
         at: now,
         is_return: false,
+        slow,
     });
     let mut accepted = submit(&site, lane, key, command, request.by).await?;
     accepted.warnings = warnings;
@@ -461,6 +469,17 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
             .computation(&row.id)
             .await?
             .map(|it| it.to_string()),
+        blind_spots: site
+            .runtime
+            .snapshot(&row.lane)
+            .filter(|now| {
+                now.lane
+                    .active
+                    .as_ref()
+                    .is_some_and(|it| *it.id() == row.id)
+            })
+            .map(|now| draw::unseen(&now))
+            .unwrap_or_default(),
     }))
 }
 

@@ -172,6 +172,14 @@ pub struct Agent {
 impl Agent {
     /// `bad` says how many of an arm's 1,000 requests a report fail, by the arm's name.
     pub fn start(runtime: &Arc<Runtime>, bad: impl Fn(&str) -> u64 + Send + 'static) -> Self {
+        Self::scripted(runtime, move |desired| requests(desired, &bad))
+    }
+
+    /// `traffic` says what a lane's splitter counted since the last report.
+    pub fn scripted(
+        runtime: &Arc<Runtime>,
+        traffic: impl Fn(&Desired) -> Vec<TrafficIncrement> + Send + 'static,
+    ) -> Self {
         let runtime = Arc::clone(runtime);
         let task = tokio::spawn(async move {
             for number in 1.. {
@@ -187,11 +195,7 @@ impl Agent {
                         .iter()
                         .map(|desired| obey(desired, &runtime))
                         .collect(),
-                    traffic: set
-                        .lanes
-                        .iter()
-                        .flat_map(|desired| requests(desired, &bad))
-                        .collect(),
+                    traffic: set.lanes.iter().flat_map(&traffic).collect(),
                     covers_ms: 100,
                 };
                 let now = runtime.clock().now();
@@ -245,7 +249,8 @@ fn obey(desired: &Desired, runtime: &Runtime) -> Observed {
     }
 }
 
-fn requests(desired: &Desired, bad: &impl Fn(&str) -> u64) -> Vec<TrafficIncrement> {
+/// 1,000 requests by the weight in force.
+pub fn requests(desired: &Desired, bad: &impl Fn(&str) -> u64) -> Vec<TrafficIncrement> {
     let canary = u64::from(desired.traffic.canary_weight.basis_points()) / 10;
     let share = |arm: &airboss_model::ArmId| {
         if desired.traffic.canary.as_ref() == Some(arm) {

@@ -11,6 +11,7 @@
 mod access;
 mod artifacts;
 mod bucket;
+mod blame;
 mod commands;
 mod connections;
 mod document;

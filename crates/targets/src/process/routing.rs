@@ -59,6 +59,7 @@ pub(super) fn table(
         canary: traffic.canary.clone(),
         canary_weight: traffic.canary_weight,
         mirror: traffic.mirror,
+        measure: traffic.measure.clone(),
         arms: arms
             .filter(|(id, _)| {
                 traffic.stable.as_ref() == Some(id) || traffic.canary.as_ref() == Some(id)
@@ -88,6 +89,7 @@ pub(super) fn table(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use airboss_model::target::Measure;
 
     fn arm(text: &str) -> ArmId {
         text.parse().unwrap()
@@ -98,6 +100,7 @@ mod tests {
             canary: canary.map(arm),
             canary_weight: Weight::from_basis_points(percent * 100),
             mirror: Weight::ZERO,
+            measure: Measure::default(),
         }
     }
     const NONE_READY: fn(&ArmId) -> u32 = |_| 0;

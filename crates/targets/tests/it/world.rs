@@ -242,7 +242,7 @@ pub fn split(stable: &str, canary: &str, percent: u16) -> DesiredTraffic {
         stable: Some(id(stable)),
         canary: Some(id(canary)),
         canary_weight: Weight::from_basis_points(percent * 100),
-        mirror: Weight::ZERO,
+        ..DesiredTraffic::default()
     }
 }
 

@@ -81,6 +81,9 @@ pub fn assessment(verdict: Verdict) -> Assessment {
         Verdict::External => "both versions fail alike: something outside the release",
         Verdict::Misrouted => "the canary gets 31% of requests at a weight of 10%",
         Verdict::InstanceFault => "one instance of four fails, the others do not",
+        Verdict::Unrepresentative => {
+            "the canary's requests are not like stable's (60 % alike): GET / is 90 % of them against 50 %"
+        }
     };
     Assessment {
         verdict,
@@ -89,6 +92,7 @@ pub fn assessment(verdict: Verdict) -> Assessment {
         pass_at: 3.0,
         hold_growth: false,
         slis: Vec::new(),
+        mix: None,
         ticks: 5,
         seconds_to_verdict: Some(60.0),
         reason: reason.to_owned(),

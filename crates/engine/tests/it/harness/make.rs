@@ -40,6 +40,7 @@ pub fn service() -> Service {
                 response_timeout: Span::secs(30),
             }),
             slos: Vec::new(),
+            requests: Default::default(),
             rollout: RolloutSpec {
                 canary: Some(Canary {
                     steps: [10, 50, 100].map(percent).to_vec(),
@@ -67,6 +68,7 @@ pub fn content(number: u64, of: u64) -> Request {
         by: "ana".to_owned(),
         at: START.parse().unwrap(),
         is_return: false,
+        slow: None,
     }
 }
 

@@ -227,7 +227,7 @@ impl Rules<'_> {
         }
     }
 
-    fn token(&mut self, path: &[&str], text: &str, what: &str) {
+    pub(super) fn token(&mut self, path: &[&str], text: &str, what: &str) {
         if !is_token(text) {
             self.error(
                 path,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{HOUR, MS, ROLLOUT, Rules, SLOS_MAX, STEPS_MAX, WEEK, join};
 use crate::Span;
 use crate::manifest::diagnostic::quote;
-use crate::manifest::{Bake, Canary, RolloutSpec, Slo, Strategy, Then};
-use crate::traffic::Weight;
+use crate::manifest::{Bake, Canary, ProcessTarget, Requests, RolloutSpec, Slo, Strategy, Then};
+use crate::route::RoutePattern;
+use crate::traffic::{NAMED_ROUTES_MAX, Weight};
 
 impl Rules<'_> {
     pub(super) fn slos(&mut self, slos: &[Slo], strategy: Strategy, timeout: Option<Span>) {
@@ -40,6 +41,38 @@ impl Rules<'_> {
                 what,
                 "promise something, such as `- { name: availability, objective: 99.9%, bad: \"status >= 500\" }`",
             );
+        }
+    }
+
+    /// Routes that SLOs and the manifest name.
+    pub(super) fn routes(
+        &mut self,
+        slos: &[Slo],
+        requests: &Requests,
+        process: Option<&ProcessTarget>,
+    ) {
+        let place = ["spec", "requests"];
+        let named = slos.iter().map(|slo| slo.routes.len()).sum::<usize>() + requests.routes.len();
+        self.count(&join(&place, &["routes"]), named, NAMED_ROUTES_MAX);
+        if let Some(name) = &requests.cohort {
+            self.token(&join(&place, &["cohort"]), name, "header");
+        }
+        let health = process.and_then(|process| process.health.http.as_deref());
+        for (index, slo) in slos.iter().enumerate() {
+            let number = index.to_string();
+            let probed = |route: &RoutePattern| {
+                health.is_some_and(|path| {
+                    route.matches("GET", path.split('?').next().unwrap_or_default())
+                }) && !route.as_str().ends_with("**")
+            };
+            if !slo.routes.is_empty() && slo.routes.iter().all(probed) {
+                let message = format!(
+                    "the SLO {} counts health probes only, which no user sends",
+                    quote(&slo.name)
+                );
+                let help = "name the routes of something that users do, such as `POST /pay`";
+                self.warning(&["spec", "slos", &number, "routes"], message, help);
+            }
         }
     }
 
