@@ -123,6 +123,7 @@ pub(crate) fn request(
         by: "rehearsal".to_owned(),
         at: now,
         is_return: false,
+        slow: None,
     })
 }
 

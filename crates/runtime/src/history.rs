@@ -449,7 +449,9 @@ impl History {
                     requests_per_second: lesson.requests as f64
                         / lesson.calibration.seconds.max(1) as f64,
                     ratios: ratios.collect(),
-                }),
+                    shares: BTreeMap::new(),
+                })
+                .map(|usual| usual.with_routes(service, &self.routes.counts)),
             seconds: calibration.as_ref().map_or(0, |known| known.seconds),
             slos: slos.collect(),
             routes: self.routes.counts.clone(),

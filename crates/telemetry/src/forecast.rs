@@ -18,6 +18,32 @@ pub struct Usual {
     /// The usual share of bad requests by SLO. One that is missing is taken to use half of its
     /// budget.
     pub ratios: BTreeMap<String, f64>,
+    /// The share of all requests that an SLO counts, for those that count some routes only. One
+    /// that is missing is taken to count all.
+    #[serde(default)]
+    pub shares: BTreeMap<String, f64>,
+}
+
+impl Usual {
+    /// The same with the shares that follow from how often each route is asked for.
+    pub fn with_routes(mut self, service: &Service, routes: &BTreeMap<String, u64>) -> Self {
+        let all: u64 = routes.values().sum();
+        for slo in service
+            .spec
+            .slos
+            .iter()
+            .filter(|slo| !slo.routes.is_empty() && all > 0)
+        {
+            let counted = routes.iter().filter(|(route, _)| {
+                let mut patterns = slo.routes.iter();
+                patterns.any(|pattern| pattern.covers(route))
+            });
+            let counted: u64 = counted.map(|(_, count)| count).sum();
+            let share = counted as f64 / all as f64;
+            self.shares.insert(slo.name.clone(), share);
+        }
+        self
+    }
 }
 
 /// What to expect of one step.
@@ -53,7 +79,8 @@ pub fn forecast(service: &Service, usual: &Usual) -> Vec<Forecast> {
                 .iter()
                 .map(|sli| {
                     let traffic = Traffic {
-                        requests_per_second: usual.requests_per_second,
+                        requests_per_second: usual.requests_per_second
+                            * usual.shares.get(&sli.name).copied().unwrap_or(1.0),
                         ratio: usual
                             .ratios
                             .get(&sli.name)
@@ -154,8 +181,27 @@ mod tests {
         let usual = Usual {
             requests_per_second,
             ratios: [("availability".to_owned(), 0.0005)].into(),
+            shares: BTreeMap::new(),
         };
         forecast(&service(), &usual)
+    }
+
+    #[test]
+    fn a_slo_of_some_routes_waits_for_their_requests() {
+        let mut service = service();
+        service.spec.slos[0].routes = vec!["POST /pay".parse().unwrap()];
+        let usual = Usual {
+            requests_per_second: 500.0,
+            ratios: BTreeMap::new(),
+            shares: BTreeMap::new(),
+        };
+        let routes = [("GET /", 95_u64), ("POST /pay", 5)];
+        let routes = routes.map(|(route, n)| (route.to_owned(), n)).into();
+        let whole = forecast(&service, &usual);
+        let part = forecast(&service, &usual.with_routes(&service, &routes));
+        assert!(part[1].seconds > whole[1].seconds, "{part:?} {whole:?}");
+        let found = |steps: &[Forecast]| steps[1].finds["availability"];
+        assert!(found(&part) > found(&whole), "{part:?} {whole:?}");
     }
 
     #[test]

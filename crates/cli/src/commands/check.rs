@@ -1,5 +1,6 @@
 //! `airboss check`: is the manifest good, and what does it mean?
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,15 +63,20 @@ impl<'a> Known<'a> {
             Some(Usual {
                 requests_per_second: told.requests_per_second?,
                 ratios: told.usual.clone(),
+                shares: BTreeMap::new(),
             })
         });
+        let usual = usual
+            .zip(told.as_ref())
+            .map(|(usual, told)| usual.with_routes(service, &told.routes));
         let rate = usual.as_ref().map(|usual| usual.requests_per_second);
         let asked = args.rate.map(|requests_per_second| Usual {
             requests_per_second,
-            ratios: usual
-                .as_ref()
-                .map(|usual| usual.ratios.clone())
-                .unwrap_or_default(),
+            ..usual.clone().unwrap_or_else(|| Usual {
+                requests_per_second,
+                ratios: BTreeMap::new(),
+                shares: BTreeMap::new(),
+            })
         });
         let steps = asked
             .or(usual)
@@ -93,7 +99,8 @@ impl<'a> Known<'a> {
 /// An objective of the manifest that the service's history does not fit.
 fn unfit(service: &Service, slo: &SloAdviceView) -> Option<String> {
     let mut promised = service.spec.slos.iter();
-    promised.find(|it| it.name == slo.slo && it.objective.ratio() == slo.objective)?;
+    promised
+        .find(|it| it.name == slo.slo && (it.objective.ratio() - slo.objective).abs() < 1e-9)?;
     let what = match slo.fit.as_str() {
         "not_reachable" => "was not kept",
         "too_loose" => "allows far more than ever happens",
