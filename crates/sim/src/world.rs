@@ -664,6 +664,7 @@ impl World {
             by: "ann".to_owned(),
             at: self.now(),
             is_return: false,
+            slow: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use airboss_judge::coverage::{self, BlindSpot};
 use airboss_model::manifest::Service;
-use airboss_model::route::RoutePattern;
+use airboss_model::route::{OTHER, RoutePattern};
 
 use crate::Forecast;
 
@@ -54,7 +54,12 @@ pub fn blind_spots(
         .filter(|(name, _)| counts_failures(name))
         .filter_map(|(_, found)| *found)
         .reduce(f64::min);
-    coverage::blind_spots(routes, |route| covered(service, route), &silent, found)
+    // What has no route of its own is mostly what does not exist; no SLO could name it.
+    let named = |route: &str| match route {
+        OTHER => (true, true),
+        route => covered(service, route),
+    };
+    coverage::blind_spots(routes, named, &silent, found)
 }
 
 #[cfg(test)]
@@ -71,9 +76,14 @@ mod tests {
     }
 
     fn told(slos: serde_json::Value) -> Vec<String> {
-        let routes = [("GET /", 9_000), ("POST /pay", 1_000), ("GET /old", 1)]
-            .map(|(route, count)| (route.to_owned(), count))
-            .into();
+        let routes = [
+            ("GET /", 9_000),
+            ("POST /pay", 1_000),
+            ("GET /old", 1),
+            (OTHER, 15),
+        ]
+        .map(|(route, count)| (route.to_owned(), count))
+        .into();
         let spots = blind_spots(&service(slos), &routes, &[]);
         spots.iter().map(ToString::to_string).collect()
     }

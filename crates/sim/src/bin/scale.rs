@@ -189,6 +189,7 @@ fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Lane, Host)> {
                     by: "ann".to_owned(),
                     at,
                     is_return: false,
+                    slow: None,
                 }),
                 by: "ann".to_owned(),
             }
