@@ -10,8 +10,8 @@
 
 mod access;
 mod artifacts;
-mod bucket;
 mod blame;
+mod bucket;
 mod commands;
 mod connections;
 mod document;
