@@ -18,6 +18,7 @@ mod folder;
 mod harness;
 mod keys;
 mod lifecycle;
+mod registry;
 mod replicas;
 mod steering;
 mod strangers;
