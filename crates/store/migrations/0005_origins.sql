@@ -25,4 +25,3 @@ CREATE TABLE tags (
     PRIMARY KEY (repository, tag)
 );
 
-CREATE INDEX releases_of_digest ON releases (digest);

@@ -17,12 +17,12 @@ const STEPS: &[(i64, &str, &str)] = &[
     (1, "start", include_str!("../../migrations/0001_start.sql")),
     (2, "notes", include_str!("../../migrations/0002_notes.sql")),
     (3, "log", include_str!("../../migrations/0003_log.sql")),
-    (9, "trace", include_str!("../../migrations/0009_trace.sql")),
     (
         5,
         "origins",
         include_str!("../../migrations/0005_origins.sql"),
     ),
+    (9, "trace", include_str!("../../migrations/0009_trace.sql")),
     (
         12,
         "tokens",
