@@ -70,12 +70,10 @@ impl Writer {
     async fn manifest(&self, tag: &str, kind: &'static str, manifest: &Value) -> Value {
         let bytes = manifest.to_string();
         let kind = HeaderValue::from_static(kind);
+        // Named by its digest as if that were a tag: where a registry does not say where it put
+        // something, the client takes the name's end off the address.
         let reference = match tag {
-            "" => Reference::with_digest(
-                self.address.clone(),
-                "shop".to_owned(),
-                digest(bytes.as_bytes()).to_string(),
-            ),
+            "" => self.reference(&digest(bytes.as_bytes()).to_string()),
             tag => self.reference(tag),
         };
         let pushed = self

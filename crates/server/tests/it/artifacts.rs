@@ -39,7 +39,7 @@ async fn the_same_content_under_two_versions_is_said_to_be_so() {
         .await;
     // Where it serves already there is nothing to do, and that is said.
     let (status, second) = server.ship("1.1.0", "one").await;
-    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(status, StatusCode::CREATED);
     let message = second["message"].as_str().unwrap();
     assert!(
         message.contains("shop@1.1.0 has the content of shop@1.0.0"),
