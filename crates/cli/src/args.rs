@@ -108,6 +108,8 @@ pub enum Verb {
     /// Play a release and a fault on a simulated clock, before you ship
     Rehearse(RehearseArgs),
 
+    /// What CI built: register it, see what is said of it, where it is from, how long it is kept
+    Artifact(ArtifactArgs),
     /// Ship a version: upload it, then expose it step by step
     Ship(ShipArgs),
     /// Show what serves users and what is under way
@@ -136,8 +138,6 @@ pub enum Verb {
     Slo(SloArgs),
     /// List everything linked to a version, digest, rollout, person or environment
     Trace(TraceArgs),
-    /// Look at what was shipped: where it is from, whether a tag was moved, how long it is kept
-    Artifact(ArtifactArgs),
     /// Check that the record is the one that was sealed, or export a rollout's part of it
     Audit(AuditArgs),
     /// Make, list and revoke the tokens that let people, CI and agents in
@@ -201,9 +201,10 @@ pub struct WaitArgs {
 /// `airboss ship`.
 #[derive(Debug, Clone, Args)]
 pub struct ShipArgs {
-    /// What to ship: a folder, a file, a .tar archive, or an image as oci://REGISTRY/REPOSITORY:TAG
+    /// What to ship: a folder, a file, a .tar archive, or an image as oci://REGISTRY/REPOSITORY:TAG; not needed
+    /// for a version that is known
     #[arg(value_name = "PATH|IMAGE")]
-    pub path: PathBuf,
+    pub path: Option<PathBuf>,
     /// The version, such as 1.4.0; it stands for this content for good
     #[arg(long, value_name = "VERSION")]
     pub version: String,

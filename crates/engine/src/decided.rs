@@ -36,6 +36,7 @@ impl Event {
         let person = |name: &String| By::Person(name.clone());
         match self {
             Self::Requested { request, .. } => Some((person(&request.by), false)),
+            Self::EvidenceChanged { .. } => part("evidence"),
             Self::Started { .. } | Self::Withdrawn { .. } | Self::Ended { .. } => part("plan"),
             Self::StepConfirmed { .. } | Self::ReturnedToStable { .. } => part("data plane"),
             Self::StepPassed { by, .. } => match by {

@@ -1,12 +1,14 @@
 //! What happened: the record that states are folded from.
 
 use airboss_judge::{Assessment, Verdict};
+use airboss_model::evidence::ItemVerdict;
 use airboss_model::manifest::Then;
 use airboss_model::target::Desired;
 use airboss_model::traffic::Weight;
 use airboss_model::{RolloutId, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::gate;
 use crate::input::Request;
 use crate::lane::Seen;
 use crate::plan::Plan;
@@ -30,6 +32,15 @@ pub enum Event {
         outcome: Outcome,
         /// Why.
         reason: String,
+    },
+    /// The evidence that a rollout requires stands otherwise.
+    EvidenceChanged {
+        /// Which.
+        rollout: RolloutId,
+        /// How each item stands now.
+        items: Vec<ItemVerdict>,
+        /// When it was looked at.
+        at: Timestamp,
     },
     /// A rollout left the queue and began.
     Started {
@@ -266,6 +277,7 @@ impl Event {
         match self {
             Self::Requested { .. } => "requested",
             Self::Withdrawn { .. } => "withdrawn",
+            Self::EvidenceChanged { .. } => "evidence_changed",
             Self::Started { .. } => "started",
             Self::Observed { .. } => "observed",
             Self::TargetLost { .. } => "target_lost",
@@ -300,6 +312,7 @@ impl Event {
                 outcome,
                 reason,
             } => format!("{rollout} {}", outcome_message(*outcome, reason)),
+            Self::EvidenceChanged { items, .. } => gate::message(items),
             Self::Started { plan, .. } => {
                 let steps: Vec<String> = plan
                     .steps

@@ -24,6 +24,14 @@ pub fn evolve(mut lane: Lane, event: &Event) -> Lane {
         Event::Withdrawn { rollout, .. } => {
             lane.queue.retain(|waiting| waiting.rollout != *rollout)
         }
+        Event::EvidenceChanged { rollout, items, .. } => {
+            let active = lane.active.as_mut().map(|active| &mut active.request);
+            for request in lane.queue.iter_mut().chain(active) {
+                if request.rollout == *rollout {
+                    request.evidence.clone_from(items);
+                }
+            }
+        }
         Event::Started { rollout, plan, at } => {
             if let Some(place) = lane
                 .queue

@@ -1,9 +1,10 @@
 //! What the engine is told, and what it asks for.
 
 use airboss_judge::Assessment;
+use airboss_model::evidence::ItemVerdict;
 use airboss_model::manifest::Service;
 use airboss_model::target::Desired;
-use airboss_model::{Digest, ReleaseId, RolloutId, Timestamp};
+use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::lane::Seen;
@@ -37,6 +38,13 @@ pub enum Input {
         step: usize,
         /// What the judge says.
         assessment: Assessment,
+    },
+    /// The evidence that a rollout requires was looked at.
+    Evidence {
+        /// The rollout.
+        rollout: RolloutId,
+        /// How each required item stands.
+        items: Vec<ItemVerdict>,
     },
     /// A time that [`crate::next_deadline`] named has come.
     Clock,
@@ -106,6 +114,9 @@ pub struct Request {
     /// Why it is to go slower than its manifest says, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<String>,
+    /// How the evidence that the manifest requires stood when it was looked at last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<ItemVerdict>,
 }
 
 /// The engine's answer to a command.
@@ -140,6 +151,8 @@ pub enum Refusal {
     WrongPhase,
     /// There is no earlier version to return to.
     NothingToReturnTo,
+    /// Evidence that the manifest requires does not hold.
+    Evidence,
 }
 
 /// What shall be done after the commit. Repeating an effect does no harm.
@@ -150,6 +163,19 @@ pub enum Effect {
     Apply {
         /// What shall be true.
         desired: Desired,
+    },
+    /// Put on record, signed, that an artifact had the evidence that was required of it.
+    Vouch {
+        /// What was let through.
+        release: ReleaseId,
+        /// Its content.
+        digest: Digest,
+        /// Where to.
+        lane: LaneId,
+        /// The items, all of which passed.
+        items: Vec<ItemVerdict>,
+        /// When it was decided.
+        at: Timestamp,
     },
     /// Tell people.
     Notify {

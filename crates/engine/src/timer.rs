@@ -26,7 +26,7 @@ pub fn next_deadline(lane: &Lane) -> Option<Timestamp> {
     let rollout = lane.active.as_ref()?;
     match &rollout.phase {
         Phase::Preparing { step, .. } => {
-            // With enough instances only a person or the evidence holds it, and no time ends that.
+            // With enough instances only a person or evidence holds it, and no time ends that.
             let enough = lane.seen_arm(rollout.id()).ready >= rollout.needed(*step);
             prepare_deadline(rollout).filter(|_| !enough)
         }
@@ -101,7 +101,10 @@ pub(crate) fn may_end(lane: &Lane, rollout: &Rollout, step: usize) -> bool {
         .steps
         .get(step)
         .is_none_or(|plan| plan.needs_pass);
-    rollout.paused.is_none() && lane.follows() && (proven || !needs_pass)
+    rollout.paused.is_none()
+        && lane.follows()
+        && (proven || !needs_pass)
+        && rollout.shaken().is_empty()
 }
 
 /// True but for a last step whose instances are not all ready: the old version stays until the

@@ -103,6 +103,7 @@ impl Default for ScanLimit {
 /// One item of `rollout.require`: evidence that must be there before a rollout starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = also_bare)]
 pub enum Requirement {
     /// A statement about the artifact with a good signature by a trusted key or identity.
     Signed,
@@ -114,6 +115,18 @@ pub enum Requirement {
     Scan(ScanLimit),
     /// A bill of materials.
     Sbom,
+}
+
+/// Editors may also offer `scan` with nothing behind it: its limits have defaults.
+fn also_bare(schema: &mut schemars::Schema) {
+    let choices = schema.get_mut("oneOf").and_then(|it| it.as_array_mut());
+    for choice in choices.into_iter().flatten() {
+        if choice.pointer("/properties/scan").is_some() {
+            let description = choice.get("description").cloned();
+            let whole = choice.take();
+            *choice = serde_json::json!({ "anyOf": [whole, { "const": "scan" }], "description": description });
+        }
+    }
 }
 
 impl Requirement {
@@ -143,6 +156,19 @@ pub enum ItemState {
     Stale,
     /// There, with a signature that does not hold or that nobody trusts.
     BadlySigned,
+}
+
+impl ItemState {
+    /// The word for people and programs, such as `badly_signed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Missing => "missing",
+            Self::Failed => "failed",
+            Self::Stale => "stale",
+            Self::BadlySigned => "badly_signed",
+        }
+    }
 }
 
 /// What was found for one requirement.

@@ -30,6 +30,7 @@ pub const API_VERSION: &str = "airboss/v1";
 /// What a document may describe, behind `kind:`.
 pub const KINDS: &[&str] = &["Service"];
 
+use crate::evidence::Requirement;
 use crate::route::RoutePattern;
 use crate::status_set::StatusSet;
 use crate::target::Measure;
@@ -343,6 +344,11 @@ pub struct RolloutSpec {
     /// All at once, as soon as the new instances are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_at_once: Option<AllAtOnce>,
+    /// Evidence about the artifact that must be there before anything starts, such as
+    /// `[signed, tests, scan: { max: high, age: 7d }]`. Returns to earlier versions never wait for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub require: Vec<Requirement>,
     /// What a new release does while a rollout runs.
     #[serde(default)]
     pub when_busy: WhenBusy,
@@ -363,6 +369,7 @@ impl Default for RolloutSpec {
             canary: None,
             blue_green: None,
             all_at_once: None,
+            require: Vec::new(),
             when_busy: WhenBusy::default(),
             when_spent: WhenSpent::default(),
             when_low: WhenLow::default(),

@@ -124,6 +124,7 @@ pub(crate) fn request(
         at: now,
         is_return: false,
         slow: None,
+        evidence: Vec::new(),
     })
 }
 

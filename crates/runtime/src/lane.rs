@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use airboss_engine::{Answer, Input, Lane, Seen, next_deadline};
+use airboss_engine::{Answer, Input, Lane, Request, Seen, differ, next_deadline};
 use airboss_judge::Assessment;
 use airboss_model::target::Observed;
 use airboss_model::time::since;
@@ -21,6 +21,10 @@ use crate::turn::{Held, Turned, backoff};
 
 /// How long an agent may be silent before its lanes are told.
 pub const AGENT_LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// Seconds after which evidence is looked at although nobody said that it changed: another
+/// controller may have taken it in, and a scan grows old.
+const WEIGH_EVERY: u32 = 5;
 
 /// A lane as readers see it, made anew after every change and every second.
 #[derive(Debug, Clone)]
@@ -84,6 +88,7 @@ pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> La
         history: None,
         seconds: seconds.clone(),
         failures: 0,
+        unweighed: 0,
     };
     let task = tokio::spawn(worker.run(Arc::clone(&wake)));
     // Commands may have been waiting since before the claim.
@@ -107,6 +112,8 @@ struct Worker {
     history: Option<History>,
     seconds: broadcast::Sender<Arc<Second>>,
     failures: u32,
+    /// Seconds since the evidence of what is open was looked at.
+    unweighed: u32,
 }
 
 /// What woke the loop.
@@ -173,7 +180,7 @@ impl Worker {
         loop {
             let entries = self.held.store().inbox(&self.held.lane.id, 100).await?;
             if entries.is_empty() {
-                return Ok(());
+                return self.weigh().await;
             }
             for entry in entries {
                 let input: Input = match serde_json::from_value(entry.body.clone()) {
@@ -191,6 +198,29 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Looks at the evidence that open rollouts require.
+    async fn weigh(&mut self) -> Result<(), StoreError> {
+        self.unweighed = 0;
+        let open: Vec<Request> = self.held.lane.weighed().cloned().collect();
+        let evidence = Arc::clone(self.held.evidence());
+        for request in open {
+            let Request {
+                digest, release, ..
+            } = &request;
+            let required = &request.service.spec.rollout.require;
+            let now = self.clock.now();
+            let items = evidence.weigh(digest, release, required, now).await?;
+            if differ(&request.evidence, &items) {
+                let input = Input::Evidence {
+                    rollout: request.rollout,
+                    items,
+                };
+                self.turn(&input, None).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn observe(&mut self) -> Result<(), StoreError> {
@@ -212,6 +242,10 @@ impl Worker {
             && since(last_seen, now) > AGENT_LOST_AFTER
         {
             self.turn(&Input::TargetLost { last_seen }, None).await?;
+        }
+        self.unweighed += 1;
+        if self.unweighed >= WEIGH_EVERY {
+            self.weigh().await?;
         }
         let traffic = hub.take_traffic(&self.held.lane.id);
         self.recent.push(traffic.sums());

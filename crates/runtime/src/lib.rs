@@ -8,6 +8,7 @@
 //!   one transaction of every decision.
 
 pub mod clock;
+pub mod evidence;
 pub mod history;
 pub mod hub;
 pub mod judging;
@@ -31,11 +32,13 @@ use airboss_store::{InboxEntry, LaneRow, NewInboxEntry, Store, StoreError};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 pub use clock::Clock;
+pub use evidence::Evidence;
 pub use history::Learnt;
 pub use hub::{Hub, HubError, LaneTraffic};
 pub use lane::Snapshot;
 pub use second::Second;
 
+use crate::evidence::Keys;
 use crate::lane::{LaneHandle, Listener};
 use crate::neighbours::Neighbours;
 use crate::turn::Held;
@@ -52,6 +55,9 @@ const CLAIM_AT_ONCE: u32 = 1_000;
 
 /// How long a command waits for its decision before the caller is told that it goes on without.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether trust is another.
+const TRUST_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +76,7 @@ pub enum SubmitError {
 pub struct Runtime {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
+    evidence: Arc<Evidence>,
     clock: Clock,
     owner: String,
     shared: Arc<Shared>,
@@ -115,11 +122,13 @@ impl Runtime {
     pub async fn start(
         store: Arc<dyn Store>,
         hub: Arc<Hub>,
+        keys: Arc<dyn Keys>,
         clock: Clock,
         owner: String,
     ) -> Result<Arc<Self>, StoreError> {
         let last_event = store.last_event().await?;
         let runtime = Arc::new(Self {
+            evidence: Arc::new(Evidence::new(Arc::clone(&store), keys)),
             store,
             hub,
             owner,
@@ -139,6 +148,7 @@ impl Runtime {
             runtime.meet_neighbours().await?;
             tokio::spawn(Arc::clone(&runtime).look_around(hints));
         }
+        tokio::spawn(Arc::clone(&runtime).keep_checked());
         Ok(runtime)
     }
 
@@ -175,6 +185,40 @@ impl Runtime {
                 Some(_) => {}
                 None => drifted = false,
             }
+        }
+    }
+
+    /// Checks the signatures of every document again whenever trust is another, from the start on.
+    async fn keep_checked(self: Arc<Self>) {
+        let mut checked_by = None;
+        loop {
+            let trust = self.evidence.keys().trust();
+            if checked_by.as_ref() != Some(&trust) {
+                match self.evidence.check_again(self.clock.now()).await {
+                    Ok(changed) => {
+                        checked_by = Some(trust);
+                        if !changed.is_empty() {
+                            self.evidence_changed();
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "signatures are not checked again; trying once more");
+                    }
+                }
+            }
+            tokio::time::sleep(TRUST_EVERY).await;
+        }
+    }
+
+    /// The evidence of artifacts.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// Has every lane look at the evidence of what waits and of what is on its way.
+    pub fn evidence_changed(&self) {
+        for handle in lock(&self.shared.lanes).values() {
+            handle.wake.notify_one();
         }
     }
 
@@ -229,7 +273,14 @@ impl Runtime {
 
     async fn take_over(&self, row: LaneRow) -> Result<(), StoreError> {
         let id = row.lane.clone();
-        let held = Held::take_over(row, Arc::clone(&self.store), Arc::clone(&self.hub)).await?;
+        let evidence = Arc::clone(&self.evidence);
+        let held = Held::take_over(
+            row,
+            Arc::clone(&self.store),
+            Arc::clone(&self.hub),
+            evidence,
+        )
+        .await?;
         let listener = Arc::clone(&self.shared) as Arc<dyn Listener>;
         let handle = lane::spawn(held, self.clock.clone(), listener);
         self.shared.neighbours.forget(&id);

@@ -73,6 +73,7 @@ pub fn on_trial(service: &Service) -> Lane {
             at: at(0),
             is_return: false,
             slow: None,
+            evidence: Vec::new(),
         },
         plan: Plan::of(&service.spec.rollout.strategy()),
         started_at: at(0),

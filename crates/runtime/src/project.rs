@@ -8,7 +8,9 @@ use airboss_store::{NewEvent, RolloutRow};
 fn owner(event: &Event, active: &mut Option<RolloutId>) -> Option<RolloutId> {
     match event {
         Event::Requested { request, .. } => Some(request.rollout.clone()),
-        Event::Withdrawn { rollout, .. } => Some(rollout.clone()),
+        Event::Withdrawn { rollout, .. } | Event::EvidenceChanged { rollout, .. } => {
+            Some(rollout.clone())
+        }
         Event::Started { rollout, .. } => {
             *active = Some(rollout.clone());
             active.clone()
@@ -78,7 +80,10 @@ pub fn rollout_rows(
         let running = [after, before]
             .iter()
             .find_map(|lane| lane.active.as_ref().filter(|active| *active.id() == row.id));
-        row.phase = running.map_or("queued", Rollout::phase_name).to_owned();
+        let waiting = after.queue.iter().find(|it| it.rollout == row.id);
+        let blocked = waiting.is_some_and(|it| !after.lacking(it, now).is_empty());
+        let waits = if blocked { "blocked" } else { "queued" };
+        row.phase = running.map_or(waits, Rollout::phase_name).to_owned();
         // What readers want to know of a rollout is not its target's newest twitch.
         if let Some(rollout) = running {
             row.reason = headline(rollout, &row.reason);
@@ -115,6 +120,13 @@ pub fn headline(rollout: &Rollout, newest: &str) -> String {
     use airboss_engine::Phase;
     match &rollout.phase {
         Phase::RollingBack { reason, .. } => format!("rolling back: {reason}"),
+        _ if !rollout.shaken().is_empty() => {
+            let lacking: Vec<String> = rollout.shaken().iter().map(ToString::to_string).collect();
+            format!(
+                "holds: its evidence holds no longer: {}",
+                lacking.join("; ")
+            )
+        }
         _ if rollout.stalled_since.is_some() => {
             "stalled: the data plane has not confirmed the weight".to_owned()
         }

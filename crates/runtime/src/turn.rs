@@ -8,6 +8,7 @@ use airboss_model::target::Desired;
 use airboss_model::{LaneId, Timestamp};
 use airboss_store::{Commit, InboxEntry, LaneRow, Store, StoreError};
 
+use crate::evidence::Evidence;
 use crate::hub::Hub;
 use crate::project::{new_events, rollout_rows};
 
@@ -18,6 +19,7 @@ pub(crate) struct Held {
     pub(crate) epoch: u64,
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
+    evidence: Arc<Evidence>,
 }
 
 /// What a turn that changed something tells its lane.
@@ -35,6 +37,7 @@ impl Held {
         row: LaneRow,
         store: Arc<dyn Store>,
         hub: Arc<Hub>,
+        evidence: Arc<Evidence>,
     ) -> Result<Self, StoreError> {
         let lane = match row.state {
             Some(state) => {
@@ -48,12 +51,14 @@ impl Held {
             epoch: row.epoch,
             store,
             hub,
+            evidence,
         };
         held.hand_over();
         for row in held.store.pending_effects(&held.lane.id).await? {
             match serde_json::from_value(row.body) {
                 Ok(effect) => {
                     held.act(&effect);
+                    held.vouch(&effect).await?;
                     held.finish(row.seq, row.ordinal).await?;
                 }
                 Err(error) => return Err(not_understood(&held.lane.id, &error)),
@@ -141,9 +146,14 @@ impl Held {
         for effect in &decision.effects {
             self.act(effect);
         }
-        for ordinal in (0..).take(decision.effects.len()) {
-            if let Err(error) = self.finish(self.seq, ordinal).await {
-                tracing::warn!(lane = %self.lane.id, seq = self.seq, ordinal, %error, "an effect is done and not marked so; whoever takes this lane over does it again, which does no harm");
+        for (ordinal, effect) in (0..).zip(&decision.effects) {
+            let vouched = self.vouch(effect).await;
+            let done = match vouched {
+                Ok(()) => self.finish(self.seq, ordinal).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                tracing::warn!(lane = %self.lane.id, seq = self.seq, ordinal, %error, "an effect is not marked as done; whoever takes this lane over does it again, which does no harm");
             }
         }
         Ok(Turned {
@@ -157,6 +167,8 @@ impl Held {
     fn act(&self, effect: &Effect) {
         match effect {
             Effect::Apply { desired } => self.apply(desired.clone()),
+            // Signed and kept once everything that cannot wait is done.
+            Effect::Vouch { .. } => {}
             Effect::Notify { urgency, text } => {
                 let lane = &self.lane.id;
                 match urgency {
@@ -168,6 +180,20 @@ impl Held {
         }
     }
 
+    /// Puts what was concluded of an artifact on record.
+    async fn vouch(&self, effect: &Effect) -> Result<(), StoreError> {
+        match effect {
+            Effect::Vouch {
+                release,
+                digest,
+                lane,
+                items,
+                at,
+            } => self.evidence.vouch(release, digest, lane, items, *at).await,
+            Effect::Apply { .. } | Effect::Notify { .. } => Ok(()),
+        }
+    }
+
     async fn finish(&self, seq: u64, ordinal: u32) -> Result<(), StoreError> {
         self.store
             .finish_effect(&self.lane.id, self.epoch, seq, ordinal, "done")
@@ -176,6 +202,10 @@ impl Held {
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    pub(crate) fn evidence(&self) -> &Arc<Evidence> {
+        &self.evidence
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

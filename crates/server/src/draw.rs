@@ -15,6 +15,7 @@ use crate::api::views::{
     ProgressView, QueuedView, RecentView, RolloutView, StepView, TrafficView, VerdictView,
     VersionView,
 };
+use crate::dossier;
 use crate::promises::{blind_spots, budgets, forecast};
 
 /// Odds beyond this are all the same to a person, and JSON has no infinity.
@@ -60,6 +61,8 @@ pub fn lane(
                 version: waiting.release.version().to_owned(),
                 by: waiting.by.clone(),
                 at: waiting.at.to_string(),
+                evidence: waiting.evidence.iter().map(dossier::item).collect(),
+                blocked: !lane.lacking(waiting, now).is_empty(),
             })
             .collect(),
         arms: arms(snapshot),
@@ -131,11 +134,19 @@ fn progress(snapshot: &Snapshot, rollout: &Rollout) -> ProgressView {
         paused_by: rollout.paused.as_ref().map(|paused| paused.by.clone()),
         rollback_reason,
         stalled_since: rollout.stalled_since.map(|at| at.to_string()),
+        evidence: rollout.request.evidence.iter().map(dossier::item).collect(),
+        held_by_evidence: held_by_evidence(rollout),
         steps: steps(rollout),
         verdict: assessment.map(verdict),
         next: next(lane, rollout),
         forecast: forecast(snapshot, rollout),
     }
+}
+
+fn held_by_evidence(rollout: &Rollout) -> Option<String> {
+    rollout.phase.step()?;
+    let lacking: Vec<String> = rollout.shaken().iter().map(ToString::to_string).collect();
+    (!lacking.is_empty()).then(|| lacking.join("; "))
 }
 
 fn steps(rollout: &Rollout) -> Vec<StepView> {

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod api;
 pub mod blobs;
+mod dossier;
 mod draw;
 mod listen;
 mod origins;
@@ -88,6 +89,7 @@ struct Document;
 fn api() -> OpenApiRouter<Arc<Site>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(routes::artifacts::router())
+        .merge(routes::releases::router())
         .merge(routes::rollouts::router())
         .merge(routes::lanes::router())
         .merge(routes::events::router())
@@ -116,6 +118,7 @@ pub fn app(site: Arc<Site>) -> Router {
     .layer(DefaultBodyLimit::max(BODY_MAX))
     .layer(axum::middleware::from_fn(bounded))
     .merge(routes::artifacts::upload())
+    .merge(routes::releases::documents())
     .merge(routes::log::tiles())
     .merge(agents)
     .fallback(|| async {

@@ -54,6 +54,7 @@ impl Failure {
             Refusal::NotInProgress => "not_in_progress",
             Refusal::WrongPhase => "wrong_phase",
             Refusal::NothingToReturnTo => "nothing_to_return_to",
+            Refusal::Evidence => "evidence",
         };
         Self::new(StatusCode::CONFLICT, code, message)
     }

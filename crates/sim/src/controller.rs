@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use airboss_model::Timestamp;
 use airboss_model::time::after;
+use airboss_runtime::evidence::NoKeys;
 use airboss_runtime::{Clock, Hub, Runtime};
 use tokio::time::{Instant, sleep};
 
@@ -62,7 +63,7 @@ impl Controller {
         let line = Arc::new(store.line(&name, wire.clone(), Some(observer)));
         while !wire.is_dead() {
             let (store, hub) = (Arc::clone(&line), Arc::clone(&hub));
-            match Runtime::start(store, hub, clock.clone(), name.clone()).await {
+            match Runtime::start(store, hub, Arc::new(NoKeys), clock.clone(), name.clone()).await {
                 Ok(runtime) => return Some(runtime),
                 Err(_) => sleep(START_AGAIN).await,
             }

@@ -665,6 +665,7 @@ impl World {
             at: self.now(),
             is_return: false,
             slow: None,
+            evidence: Vec::new(),
         }
     }
 

@@ -149,6 +149,37 @@ pub trait Store: Send + Sync + 'static {
     /// Releases of any service that a filter finds, newest first. At most `limit`; 0 means 50, more
     /// than 500 means 500.
     async fn find_releases(&self, filter: &ReleaseFilter, limit: u32) -> Result<Vec<ReleaseRow>>;
+    /// Keeps documents about artifacts, all or none of them; which of them were not there before.
+    /// The same bytes about the same artifact stay as they were. More than
+    /// [`ATTESTATIONS_MAX`] about one artifact are [`StoreError::Conflict`].
+    async fn put_attestations(&self, attestations: &[NewAttestation]) -> Result<Vec<bool>>;
+    /// What is known of the documents about an artifact, in the order of their arrival.
+    async fn attestations(&self, digest: &Digest) -> Result<Vec<AttestationRow>>;
+    /// All documents behind number `after`, in the order of their arrival. At most `limit`; 0
+    /// means 500, more than 5,000 means 5,000.
+    async fn attestations_after(&self, after: u64, limit: u32) -> Result<Vec<AttestationRow>>;
+    /// A document about an artifact as it was received.
+    async fn document(&self, digest: &Digest, id: &Digest) -> Result<Option<DocumentRow>>;
+    /// Keeps the result of a check; one that is older than the one kept is dropped.
+    async fn put_check(
+        &self,
+        digest: &Digest,
+        id: &Digest,
+        verification: &serde_json::Value,
+        at: Timestamp,
+    ) -> Result<()>;
+
+    /// Keeps where a release comes from. What is known of it stays, what is not is added; the row
+    /// as it is then.
+    async fn put_build(&self, build: &BuildRow) -> Result<BuildRow>;
+    /// Where a release comes from.
+    async fn build(&self, release: &ReleaseId) -> Result<Option<BuildRow>>;
+    /// Builds, newest first. At most `limit`; 0 means 50, more than 500 means 500.
+    async fn builds(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<BuildRow>>;
+    /// Notes an event that somebody pushed and forgets those before `forget_before`. False where
+    /// the same one came before.
+    async fn put_delivery(&self, id: &str, at: Timestamp, forget_before: Timestamp)
+    -> Result<bool>;
 
     /// The next rollout id of a service. An id is never given twice; gaps may appear.
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId>;

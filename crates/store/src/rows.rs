@@ -128,6 +128,84 @@ pub struct TokenRow {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// Most attestations of one artifact.
+pub const ATTESTATIONS_MAX: u64 = 500;
+
+/// What is known of a document that says something of an artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttestationRow {
+    /// Its place in the order of arrival, from 1; 0 before it is kept.
+    pub number: u64,
+    /// The artifact.
+    pub digest: Digest,
+    /// SHA-256 of the document's bytes.
+    pub id: Digest,
+    /// What the document is, such as `dsse` or `j_unit`.
+    pub form: String,
+    /// The predicate type of the statement in it.
+    pub predicate: String,
+    /// What it says, JSON of `attest::Facts`.
+    pub facts: serde_json::Value,
+    /// Who stands behind it by the latest check, JSON of `attest::Verification`.
+    pub verification: serde_json::Value,
+    /// Where it is from, for people: a file's name, or an address.
+    pub source: String,
+    /// Who added it.
+    pub by: String,
+    /// When it was first seen here.
+    pub at: Timestamp,
+    /// When it was last checked.
+    pub checked_at: Timestamp,
+}
+
+/// A document as it was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentRow {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The envelope that Airboss signed about it, where it was a plain report.
+    pub envelope: Option<String>,
+}
+
+/// An attestation to keep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewAttestation {
+    /// What is known of it.
+    pub row: AttestationRow,
+    /// The document itself.
+    pub document: DocumentRow,
+}
+
+/// Where a release comes from, as CI told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRow {
+    /// The release.
+    pub release: ReleaseId,
+    /// The commit, in hexadecimal digits.
+    pub commit: Option<String>,
+    /// The branch or tag, such as `refs/heads/main`.
+    pub reference: Option<String>,
+    /// The address of the run.
+    pub run: Option<String>,
+    /// Who or what started the run.
+    pub actor: Option<String>,
+    /// The address of the repository.
+    pub repository: Option<String>,
+    /// What built it, such as `github-actions`.
+    pub builder: Option<String>,
+    /// When this was first told.
+    pub at: Timestamp,
+}
+
+/// Which builds to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildFilter {
+    /// Of a commit, by its first digits or all of them, in lower case.
+    Commit(String),
+    /// Of a run, by its address.
+    Run(String),
+}
+
 /// A command to accept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewInboxEntry {

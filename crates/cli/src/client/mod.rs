@@ -8,6 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use airboss_ledger::{Hash, Tile};
+use airboss_server::api::evidence::{
+    AttestationList, AttestationQuery, ReleaseList, ReleaseQuery, ReleaseRequest, ReleaseView,
+};
 use airboss_server::api::log::{RecordList, RecordQuery};
 use airboss_server::api::requests::{
     ActionRequest, ArtifactQuery, EventQuery, LogQuery, OriginRequest, RetentionRequest,
@@ -172,6 +175,70 @@ impl Client {
         let path = format!("/api/v1/rollouts/{}/logs", segment(id));
         let query = LogQuery { lines: Some(lines) };
         self.json(self.get(&path).query(&query)).await
+    }
+
+    /// Registers a version.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `version_pinned` where it stands for other content.
+    pub async fn register(&self, request: &ReleaseRequest) -> Result<ReleaseView, ClientError> {
+        self.json(self.post("/api/v1/releases").json(request)).await
+    }
+
+    /// A release with everything that is known of it.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where there is none.
+    pub async fn release(&self, id: &str) -> Result<ReleaseView, ClientError> {
+        self.json(self.get(&format!("/api/v1/releases/{}", segment(id))))
+            .await
+    }
+
+    /// Releases, newest first.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn releases(&self, query: &ReleaseQuery) -> Result<ReleaseList, ClientError> {
+        self.json(self.get("/api/v1/releases").query(query)).await
+    }
+
+    /// Hands documents about an artifact in.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `invalid` where they cannot be taken.
+    pub async fn attest(
+        &self,
+        digest: &str,
+        query: &AttestationQuery,
+        bytes: Vec<u8>,
+    ) -> Result<AttestationList, ClientError> {
+        let path = format!("/api/v1/artifacts/{}/attestations", segment(digest));
+        self.json(self.post(&path).query(query).body(bytes)).await
+    }
+
+    /// The documents about an artifact.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn attestations(&self, digest: &str) -> Result<AttestationList, ClientError> {
+        let path = format!("/api/v1/artifacts/{}/attestations", segment(digest));
+        self.json(self.get(&path)).await
+    }
+
+    /// A document about an artifact as it was received, or the envelope that Airboss signed.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where there is none.
+    pub async fn document(
+        &self,
+        digest: &str,
+        id: &str,
+        envelope: bool,
+    ) -> Result<Bytes, ClientError> {
+        let (digest, id) = (segment(digest), segment(id));
+        let path = format!("/api/v1/artifacts/{digest}/attestations/{id}");
+        self.bytes(self.get(&path).query(&[("envelope", envelope)]))
+            .await
     }
 
     /// What a service's history says of its SLOs.

@@ -12,6 +12,7 @@ use super::source::{self, Supplied};
 use super::watch::{self, Followed};
 use super::{Context, act, manifest_path, read_manifest};
 use crate::args::ShipArgs;
+use crate::client::Client;
 use crate::exit::{Exit, UsageError};
 use crate::identity;
 use crate::render::{Chunk, Line, Style, words};
@@ -23,11 +24,16 @@ use crate::render::{Chunk, Line, Style, words};
 pub async fn run(args: ShipArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let path = manifest_path(&args.file);
     let (text, service) = read(&path, args.service.as_deref())?;
-    source::check(&args.path)?;
+    if let Some(path) = &args.path {
+        source::check(path)?;
+    }
     let client = context.client()?;
     // Asked first, so that a wrong token or address is told before gigabytes are packed.
     client.system().await?;
-    let Supplied { artifact, notes } = source::supply(&client, &args.path, &args.registry).await?;
+    let Supplied { artifact, notes } = match &args.path {
+        Some(path) => source::supply(&client, path, &args.registry).await?,
+        None => registered(&client, &service, &args.version).await?,
+    };
     let request = ShipRequest {
         manifest: text,
         manifest_name: path.display().to_string(),
@@ -71,6 +77,24 @@ pub async fn run(args: ShipArgs, context: &mut Context) -> anyhow::Result<Exit> 
     watch::follow(client, followed, args.wait.timeout, args.output, context).await
 }
 
+/// The content of a version that was registered before.
+async fn registered(client: &Client, service: &str, version: &str) -> anyhow::Result<Supplied> {
+    match client.release(&format!("{service}@{version}")).await {
+        Ok(release) => Ok(Supplied {
+            artifact: ArtifactView {
+                size: release.size.unwrap_or_default(),
+                digest: release.digest,
+                new: false,
+            },
+            notes: Vec::new(),
+        }),
+        Err(error) if error.is_not_found() => bail!(UsageError(format!(
+            "{service}@{version} is not known yet: name the folder, file or .tar archive that CI built\n  airboss ship PATH --version {version}"
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn kept(artifact: &ArtifactView) -> String {
     format!(
         "({} {}{})",
@@ -81,7 +105,7 @@ fn kept(artifact: &ArtifactView) -> String {
 }
 
 /// The manifest's text and the service in it that is meant.
-fn read(path: &Path, named: Option<&str>) -> anyhow::Result<(String, String)> {
+pub(super) fn read(path: &Path, named: Option<&str>) -> anyhow::Result<(String, String)> {
     let bytes = read_manifest(path, &mut io::stdin())?;
     let name = path.display().to_string();
     let documents = match manifest::parse_bytes(&name, &bytes) {

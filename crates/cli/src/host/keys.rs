@@ -13,6 +13,7 @@ use airboss_attest::{
     Keyring, OwnKey, Passphrase, SEAL_RANDOM_BYTES, SigningKey, Trust, is_sealed, open, seal,
 };
 use airboss_model::Timestamp;
+use airboss_runtime::evidence::Keys;
 use anyhow::{Context as _, bail};
 use zeroize::Zeroizing;
 
@@ -368,4 +369,55 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         fs::rename(&new, path)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The keys of a server that runs. Opening a sealed key takes a moment on purpose, so the key is
+/// kept for as long as it is the one in force.
+#[derive(Debug)]
+pub struct Serving {
+    keys: KeyFolder,
+    signer: Mutex<Option<(OwnKey, Arc<SigningKey>)>>,
+}
+
+impl Serving {
+    /// Of a data folder.
+    pub fn new(keys: KeyFolder) -> Self {
+        Self {
+            keys,
+            signer: Mutex::new(None),
+        }
+    }
+
+    fn in_force(&self, now: Timestamp) -> anyhow::Result<Option<Arc<SigningKey>>> {
+        let ring = self.keys.ring()?;
+        let Some(own) = ring.current(now) else {
+            return Ok(None);
+        };
+        // A panic while holding the lock leaves a whole value behind.
+        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((kept, key)) = &*signer
+            && kept == own
+        {
+            return Ok(Some(Arc::clone(key)));
+        }
+        let key = self.keys.signer(now)?.map(Arc::new);
+        *signer = key.clone().map(|key| (own.clone(), key));
+        Ok(key)
+    }
+}
+
+impl Keys for Serving {
+    fn trust(&self) -> Arc<Trust> {
+        self.keys.trust()
+    }
+
+    fn signer(&self, now: Timestamp) -> Option<Arc<SigningKey>> {
+        self.in_force(now).unwrap_or_else(|error| {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the signing key cannot be had"
+            );
+            None
+        })
+    }
 }

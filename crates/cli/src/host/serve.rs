@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use super::folder::Folder;
-use super::keys::KeyFolder;
+use super::keys::{KeyFolder, Serving};
 use super::signals::{Stop, die_with};
 use crate::exit::Exit;
 
@@ -136,11 +136,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         None => "local".to_owned(),
     };
     store.release_claims(&owner).await?;
-    let hub = Arc::new(Hub::new(uuid::Uuid::now_v7().to_string(), clock.now()));
-    let runtime = Runtime::start(Arc::clone(&store), hub, clock.clone(), owner).await?;
     let keys = KeyFolder::of(folder.path())?;
     let log_key = folder.log_key(&keys)?;
     keys.prepare(clock.now())?;
+    let keys = Arc::new(Serving::new(keys));
+    let hub = Arc::new(Hub::new(uuid::Uuid::now_v7().to_string(), clock.now()));
+    let runtime = Runtime::start(Arc::clone(&store), hub, keys, clock.clone(), owner).await?;
     let artifacts = match &args.artifacts {
         Some(path) => path.clone(),
         None => folder.sub("artifacts")?,

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod detail;
+pub mod dossier;
 mod layout;
 mod promises;
 mod rehearsal;

@@ -5,7 +5,7 @@ use airboss_server::api::views::{
 };
 
 use super::layout::{Chunk, Line, Style};
-use super::{promises, words};
+use super::{dossier, promises, words};
 
 /// Columns of the labels at the left.
 const LABEL: usize = 11;
@@ -131,6 +131,10 @@ fn progress(lane: &LaneView, rollout: &ProgressView) -> Vec<Line> {
         lines.push(labelled("note", vec![Chunk::new(note)]));
     }
     lines.extend(promises::expectation(rollout));
+    if let Some(lacking) = &rollout.held_by_evidence {
+        let text = format!("its evidence holds no longer: {lacking}");
+        lines.push(labelled("held", vec![Chunk::styled(text, Style::Bad)]));
+    }
     if let Some(by) = &rollout.paused_by {
         let text = format!(
             "paused by {by}: it goes on with `airboss resume {}`",
@@ -406,18 +410,28 @@ fn queue(lane: &LaneView) -> Vec<Line> {
     lane.queue
         .iter()
         .enumerate()
-        .map(|(at, queued)| {
+        .flat_map(|(at, queued)| {
             let waits = words::between(&queued.at, &lane.now)
                 .map_or_else(String::new, |span| format!("waits {span}"));
-            labelled(
+            let blocked = if queued.blocked {
+                "blocked by its evidence"
+            } else {
+                ""
+            };
+            let mut lines = vec![labelled(
                 if at == 0 { "queue" } else { "" },
                 vec![
                     Chunk::new(format!("{}. ", at + 1)).and(&queued.rollout, Style::Name),
                     Chunk::new(&queued.version),
+                    Chunk::styled(blocked, Style::Warn),
                     Chunk::styled(format!("by {}", queued.by), Style::Dim),
                     Chunk::styled(waits, Style::Dim),
                 ],
-            )
+            )];
+            if queued.blocked {
+                lines.extend(dossier::items(&queued.evidence, &" ".repeat(LABEL)));
+            }
+            lines
         })
         .collect()
 }

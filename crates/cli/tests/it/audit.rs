@@ -41,6 +41,7 @@ fn records() -> Vec<Record> {
         at: at(0),
         is_return: false,
         slow: None,
+        evidence: Vec::new(),
     });
     let abort = Wish::Abort {
         rollout: "shop-1".parse().unwrap(),

@@ -109,6 +109,8 @@ pub fn gate(name: &str, verdict: &str, bad: u64) -> GateView {
 pub fn mid_step() -> LaneView {
     let mut lane = stable_only();
     lane.rollout = Some(ProgressView {
+        evidence: vec![],
+        held_by_evidence: None,
         id: "checkout-7".into(),
         version: "1.4.0".into(),
         digest: DIGEST.into(),
@@ -251,12 +253,16 @@ pub fn queued() -> LaneView {
     rollout.next = None;
     lane.queue = vec![
         QueuedView {
+            evidence: vec![],
+            blocked: false,
             rollout: "checkout-8".into(),
             version: "1.5.0".into(),
             by: "eve@example.org".into(),
             at: "2026-11-22T11:59:05Z".into(),
         },
         QueuedView {
+            evidence: vec![],
+            blocked: false,
             rollout: "checkout-9".into(),
             version: "1.5.1".into(),
             by: "eve@example.org".into(),

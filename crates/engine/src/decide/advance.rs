@@ -8,7 +8,7 @@ use airboss_model::{ArmId, Timestamp};
 use super::Turn;
 use super::command::plan_of;
 use crate::event::{Cause, Event, Outcome, PassedBy, then_word};
-use crate::input::Urgency;
+use crate::input::{Effect, Urgency};
 use crate::lane::Phase;
 use crate::plan::Step;
 use crate::timer::{
@@ -58,11 +58,27 @@ impl Turn {
                 outcome: Outcome::Shipped,
                 reason,
             });
-        } else {
-            let plan = plan_of(&next, self.lane.stable.is_some());
-            self.emit(Event::Started {
-                rollout,
-                plan,
+            return true;
+        }
+        if self.blocked(&next).is_some() {
+            return false;
+        }
+        let mut plan = plan_of(&next, self.lane.stable.is_some());
+        let forgiven = self.lane.forgiven(&next, self.now);
+        let vouch = forgiven.is_none() && !next.evidence.is_empty();
+        let notes: Vec<String> = plan.note.take().into_iter().chain(forgiven).collect();
+        plan.note = (!notes.is_empty()).then(|| notes.join("; "));
+        self.emit(Event::Started {
+            rollout,
+            plan,
+            at: self.now,
+        });
+        if vouch {
+            self.effects.push(Effect::Vouch {
+                release: next.release,
+                digest: next.digest,
+                lane: self.lane.id.clone(),
+                items: next.evidence,
                 at: self.now,
             });
         }
@@ -78,7 +94,11 @@ impl Turn {
         };
         let needed = rollout.needed(step);
         let arm = self.lane.seen_arm(rollout.id());
-        if arm.ready >= needed && rollout.paused.is_none() && !rollout.growth_held() {
+        if arm.ready >= needed
+            && rollout.paused.is_none()
+            && !rollout.growth_held()
+            && rollout.shaken().is_empty()
+        {
             let weight = rollout.plan.weight(step);
             let ready_took = elapsed(began, self.now);
             self.emit(Event::StepShifting {
@@ -224,7 +244,8 @@ impl Turn {
         };
         let watched = since(began, self.now);
         let note = rollout.verdict.clone().filter(|note| note.step == step);
-        let grows = !rollout.growth_held();
+        let shaken = rollout.shaken();
+        let grows = !rollout.growth_held() && shaken.is_empty();
         if watched >= plan.at_least.0 && may_end(&self.lane, rollout, step) {
             if may_take_all(&self.lane, rollout, step) {
                 let reason = match (&note, plan.needs_pass) {
@@ -273,6 +294,9 @@ impl Turn {
             Then::Promote | Then::Hold => {
                 let why = match plan.then {
                     Then::Promote if grows => "; it holds: the data plane does not follow",
+                    Then::Promote if !shaken.is_empty() => {
+                        "; it holds: the artifact's evidence holds no longer"
+                    }
                     Then::Promote => "; it holds: the evidence forbids to grow the exposure",
                     Then::Hold | Then::Rollback => "",
                 };

@@ -5,7 +5,8 @@ use airboss_model::{ReleaseId, RolloutId};
 
 use super::Turn;
 use crate::event::{Cause, Event, Outcome, PassedBy};
-use crate::input::{Answer, Command, Refusal, Request};
+use crate::gate::told;
+use crate::input::{Answer, Command, Refusal, Request, Urgency};
 use crate::lane::{Phase, process};
 use crate::plan::Plan;
 use crate::timer::may_take_all;
@@ -39,7 +40,10 @@ impl Turn {
             let message = if self.is_stable(request) {
                 self.nothing_to_change(request)
             } else {
-                format!("{id} starts")
+                match self.blocked(request) {
+                    Some(lacking) => self.waits_for_evidence(request, &lacking),
+                    None => format!("{id} starts"),
+                }
             };
             self.enqueue(request);
             return accepted(id, message);
@@ -126,6 +130,19 @@ impl Turn {
                 )
             }
         }
+    }
+
+    /// Says that a request is blocked, to who asks and to who looks after it.
+    fn waits_for_evidence(&mut self, request: &Request, lacking: &str) -> String {
+        let id = &request.rollout;
+        self.notify(
+            Urgency::Ticket,
+            format!(
+                "{id} of {} waits for its evidence: {lacking}",
+                request.release
+            ),
+        );
+        format!("{id} waits for its evidence and starts by itself once it is there: {lacking}")
     }
 
     /// Puts a request in line; older ones that wait are superseded by it, but only a return
@@ -247,6 +264,17 @@ impl Turn {
                 return wrong_phase(rollout, active.phase.name(), why);
             }
         };
+        let shaken = active.shaken();
+        if !shaken.is_empty() {
+            return refused(
+                Refusal::Evidence,
+                format!(
+                    "the evidence of {} holds no longer: {}. It goes on by itself once it does; `airboss abort {rollout}` ends it",
+                    active.request.release,
+                    told(&shaken)
+                ),
+            );
+        }
         let judged = active.verdict.as_ref().filter(|note| note.step == step);
         let verdict = judged.map_or("not judged yet".to_owned(), |note| note.reason.clone());
         let last = active.plan.steps.len().saturating_sub(1);
@@ -414,6 +442,7 @@ impl Turn {
             at: self.now,
             is_return: true,
             slow: None,
+            evidence: Vec::new(),
         };
         self.enqueue(&request);
         accepted(
@@ -443,6 +472,15 @@ impl Turn {
             .stable
             .as_ref()
             .is_some_and(|stable| stable.arm == *rollout);
+        let waiting = self.lane.queue.iter().find(|it| it.rollout == *rollout);
+        if let Some(lacking) = waiting.and_then(|request| self.blocked(request)) {
+            return refused(
+                Refusal::Evidence,
+                format!(
+                    "{rollout} has not started: it waits for its evidence and starts by itself once it is there: {lacking}"
+                ),
+            );
+        }
         let now = match (self.active(), shipped) {
             (_, true) => format!("{rollout} has shipped. {}", self.offer_of_a_return()),
             (Some(active), false) => format!("{rollout} is not in progress; {} is", active.id()),

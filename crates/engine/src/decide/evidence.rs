@@ -1,10 +1,13 @@
-//! What is learnt from outside: what the target reports and what the judge says.
+//! What is learnt from outside: what the target reports, what the judge says, and how the
+//! artifact's evidence stands.
 
 use airboss_judge::{Assessment, Verdict};
+use airboss_model::evidence::ItemVerdict;
 use airboss_model::{RolloutId, Timestamp};
 
 use super::Turn;
 use crate::event::{Cause, Event, Outcome};
+use crate::gate::{differ, told};
 use crate::input::Urgency;
 use crate::lane::{Phase, Seen};
 
@@ -74,6 +77,42 @@ impl Turn {
                 );
                 self.notify(Urgency::Page, text);
             }
+        }
+    }
+
+    /// How a rollout's required evidence stands now: the latest look wins.
+    pub(super) fn evidence(&mut self, rollout: &RolloutId, items: &[ItemVerdict]) {
+        let Some(request) = self.lane.open_request(rollout) else {
+            return;
+        };
+        if request.is_return || !differ(&request.evidence, items) {
+            return;
+        }
+        let release = request.release.clone();
+        let before = self.standing(rollout);
+        self.emit(Event::EvidenceChanged {
+            rollout: rollout.clone(),
+            items: items.to_vec(),
+            at: self.now,
+        });
+        let now = self.standing(rollout);
+        if let Some(lacking) = now.filter(|now| before.as_ref() != Some(now)) {
+            let what = match self.active().is_some_and(|active| active.id() == rollout) {
+                true => "holds: its evidence holds no longer",
+                false => "waits for its evidence",
+            };
+            let text = format!("{rollout} of {release} {what}: {lacking}");
+            self.notify(Urgency::Ticket, text);
+        }
+    }
+
+    /// What stands in a rollout's way, in one line.
+    fn standing(&self, rollout: &RolloutId) -> Option<String> {
+        match self.active().filter(|active| active.id() == rollout) {
+            Some(active) => Some(active.shaken())
+                .filter(|lacking| !lacking.is_empty())
+                .map(|lacking| told(&lacking)),
+            None => self.blocked(self.lane.open_request(rollout)?),
         }
     }
 

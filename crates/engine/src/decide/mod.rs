@@ -13,7 +13,8 @@ use airboss_model::target::Desired;
 
 use crate::event::Event;
 use crate::evolve::evolve;
-use crate::input::{Answer, Effect, Input, Urgency};
+use crate::gate::told;
+use crate::input::{Answer, Effect, Input, Request, Urgency};
 use crate::lane::{Lane, Rollout};
 use crate::wanted::wanted;
 
@@ -54,6 +55,10 @@ pub fn decide(lane: &Lane, input: &Input, now: Timestamp) -> Decision {
             assessment,
         } => {
             turn.assessed(rollout, *step, assessment);
+            None
+        }
+        Input::Evidence { rollout, items } => {
+            turn.evidence(rollout, items);
             None
         }
         Input::Clock => None,
@@ -128,5 +133,11 @@ impl Turn {
 
     fn active(&self) -> Option<&Rollout> {
         self.lane.active.as_ref()
+    }
+
+    /// What keeps a request from starting now, in one line.
+    fn blocked(&self, request: &Request) -> Option<String> {
+        let lacking = self.lane.lacking(request, self.now);
+        (!lacking.is_empty()).then(|| told(&lacking))
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use airboss_engine::{
-    Decision, Effect, Event, Input, Lane, Outcome, PassedBy, Phase, decide, evolve, next_deadline,
+    Decision, Effect, Event, Input, Lane, Outcome, PassedBy, Phase, Request, decide, evolve,
+    next_deadline,
 };
 use airboss_judge::Verdict;
+use airboss_model::evidence::ItemState;
 use airboss_model::target::{Desired, ObservedTraffic};
 use airboss_model::traffic::Weight;
 use airboss_model::{ArmId, RolloutId, Timestamp};
@@ -65,12 +67,17 @@ impl Watch {
                 rollout, outcome, ..
             } => self.end(rollout, *outcome),
             Event::Ended { outcome, .. } => self.end(&id.unwrap(), *outcome),
+            Event::Started { rollout, at, .. } => {
+                let request = lane.queue.iter().find(|it| it.rollout == *rollout);
+                check_evidence(lane, request.unwrap(), Some(*at));
+            }
             Event::StepShifting { step, .. } => {
                 assert!(
                     matches!(phase, Some(Phase::Preparing { step: prepared, .. }) if prepared == step),
                     "step {step} shifts out of {phase:?}"
                 );
                 let active = active.unwrap();
+                check_evidence(lane, &active.request, None);
                 assert!(active.paused.is_none(), "a paused rollout takes no step");
                 assert!(
                     active.insisted || !doubted(lane),
@@ -86,6 +93,9 @@ impl Watch {
             Event::Promoted { .. } => {
                 // A first version that misses its objectives has no one to give way to.
                 assert!(lane.follows() || lane.stable.is_none());
+                if lane.stable.is_some() {
+                    check_evidence(lane, &active.unwrap().request, None);
+                }
             }
             Event::RollbackStarted { .. } => {
                 let given = self.given(lane.desired.as_ref(), &id.clone().unwrap());
@@ -108,6 +118,7 @@ impl Watch {
 
     fn check_passed(&self, lane: &Lane, step: usize, by: &PassedBy) {
         let active = lane.active.as_ref().unwrap();
+        check_evidence(lane, &active.request, None);
         let observed = matches!(active.phase, Phase::Observing { step: now, .. } if now == step);
         match by {
             PassedBy::Person { .. } => {
@@ -203,6 +214,26 @@ impl Watch {
     }
 }
 
+/// Everything that is required is there: at the start of age as well, later all but that.
+fn check_evidence(lane: &Lane, request: &Request, starts: Option<Timestamp>) {
+    if request.is_return {
+        return;
+    }
+    let mut served = lane.stable.iter().chain(&lane.earlier);
+    let served = served.any(|it| it.digest == request.digest);
+    for item in &request.service.spec.rollout.require {
+        let verdict = request.evidence.iter().find(|it| it.item == *item).unwrap();
+        let aged = starts.is_some_and(|at| verdict.good_until.is_some_and(|end| end <= at));
+        let may_be_old = served || starts.is_none();
+        let fits = match verdict.state {
+            ItemState::Passed => !aged || may_be_old,
+            ItemState::Stale => may_be_old,
+            ItemState::Missing | ItemState::Failed | ItemState::BadlySigned => false,
+        };
+        assert!(fits, "{} goes on with {verdict:?}", request.rollout);
+    }
+}
+
 /// True where the newest evidence forbids to grow the exposure.
 fn doubted(lane: &Lane) -> bool {
     let note = lane
@@ -218,7 +249,7 @@ fn check_effects(decision: &Decision) {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Apply { desired } => Some(desired),
-            Effect::Notify { .. } => None,
+            Effect::Notify { .. } | Effect::Vouch { .. } => None,
         })
         .collect();
     assert!(applied.len() <= 1, "only the newest is worth doing");

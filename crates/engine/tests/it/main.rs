@@ -8,6 +8,7 @@
 )]
 
 mod edge_cases;
+mod gates;
 mod harness;
 mod invariants;
 mod lanes;

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use airboss_engine::{Command, Input, Seen, SeenArm};
 use airboss_judge::Verdict;
+use airboss_model::evidence::{ItemState, ItemVerdict, Requirement};
 use airboss_model::manifest::{Then, WhenBusy};
 use airboss_model::target::ObservedTraffic;
+use airboss_model::time::after;
 use airboss_model::traffic::Weight;
 use airboss_model::{ArmId, RolloutId};
 use proptest::prelude::*;
@@ -21,6 +23,8 @@ use crate::harness::*;
 enum Happening {
     Ship(Shipped),
     Command(Verb, Whom),
+    /// A look at the evidence of what waits or is in progress.
+    Evidence(Whom, Vec<(ItemState, Option<u64>)>),
     /// A return to the version of this number, or to the one before.
     Rollback(Option<u64>),
     Verdict {
@@ -46,6 +50,7 @@ struct Shipped {
     all_at_once: bool,
     bake: u64,
     instances: u32,
+    requires: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +61,9 @@ enum Verb {
     Abort(bool),
     ShipAgain,
 }
+
+/// What releases of a random day may require.
+const REQUIRED: [Requirement; 2] = [Requirement::Signed, SCAN];
 
 /// Which rollout is meant.
 #[derive(Debug, Clone, Copy)]
@@ -125,15 +133,17 @@ fn shipped() -> impl Strategy<Value = Shipped> {
         prop::bool::weighted(0.2),
         prop::sample::select(vec![0_u64, 30]),
         prop::sample::select(vec![1_u32, 4, 7]),
+        prop::sample::select(vec![0_usize, 0, 1, 2]),
     )
         .prop_map(
-            |(content, policy, then, all_at_once, bake, instances)| Shipped {
+            |(content, policy, then, all_at_once, bake, instances, requires)| Shipped {
                 content,
                 policy,
                 then,
                 all_at_once,
                 bake,
                 instances,
+                requires,
             },
         )
 }
@@ -184,6 +194,20 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
+/// A state of an item, with the seconds for which it is good.
+fn looked_at() -> impl Strategy<Value = (ItemState, Option<u64>)> {
+    let states = vec![
+        ItemState::Passed,
+        ItemState::Passed,
+        ItemState::Passed,
+        ItemState::Missing,
+        ItemState::Failed,
+        ItemState::Stale,
+        ItemState::BadlySigned,
+    ];
+    (prop::sample::select(states), prop::option::of(0_u64..100))
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     let verb = prop_oneof![
         Just(Verb::Pause),
@@ -196,6 +220,8 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         5 => shipped().prop_map(Happening::Ship),
         4 => (verb, whom()).prop_map(|(verb, about)| Happening::Command(verb, about)),
+        3 => (whom(), prop::collection::vec(looked_at(), 2))
+            .prop_map(|(about, items)| Happening::Evidence(about, items)),
         1 => prop::option::of(1_u64..6).prop_map(Happening::Rollback),
         4 => (whom(), 0_usize..4, verdict(), prop::bool::weighted(0.2), number).prop_map(
             |(about, step, verdict, hold_growth, log_e)| Happening::Verdict {
@@ -253,13 +279,28 @@ impl Day {
                     .when_busy(shipped.policy)
                     .at_deadline(shipped.then)
                     .bake(shipped.bake)
-                    .instances(shipped.instances);
+                    .instances(shipped.instances)
+                    .requires(&REQUIRED[..shipped.requires]);
                 if shipped.all_at_once {
                     request = request.all_at_once();
                 }
                 self.world.ship(request);
             }
             Happening::Command(verb, whom) => self.command(*verb, *whom),
+            Happening::Evidence(about, states) => {
+                let rollout = self.id(*about);
+                let now = self.world.now;
+                let look = |(state, good): &(ItemState, Option<u64>), required| ItemVerdict {
+                    good_until: good.map(|good| after(now, Duration::from_secs(good))),
+                    ..item(required, *state)
+                };
+                let items = states
+                    .iter()
+                    .zip(REQUIRED)
+                    .map(|(it, required)| look(it, required));
+                let items = items.collect();
+                self.world.send(&Input::Evidence { rollout, items });
+            }
             Happening::Rollback(to) => {
                 let number = self.number();
                 let to = to.map(|version| format!("checkout@{version}.0.0"));
@@ -404,6 +445,18 @@ impl Day {
     fn end_well(&mut self) {
         self.heal();
         self.world.judge = Judge::passing();
+        let open: Vec<RolloutId> = self
+            .world
+            .lane
+            .weighed()
+            .map(|it| it.rollout.clone())
+            .collect();
+        for rollout in open {
+            let items = REQUIRED
+                .map(|required| item(required, ItemState::Passed))
+                .to_vec();
+            self.world.send(&Input::Evidence { rollout, items });
+        }
         if self.world.lane.active.is_some() {
             self.command(Verb::Resume, Whom::Active);
         }

@@ -6,6 +6,7 @@ use airboss_engine::{
     Seen, SeenArm, Urgency, decide, evolve,
 };
 use airboss_judge::{Assessment, Rate, SliAssessment, Verdict};
+use airboss_model::evidence::{ItemState, ItemVerdict, Requirement};
 use airboss_model::manifest::{BlueGreen, Canary, Strategy as Rolls};
 use airboss_model::target::ObservedTraffic;
 use airboss_model::traffic::Weight;
@@ -29,12 +30,12 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value
     assert_eq!(back, *value);
 }
 
-/// Adds an unknown field to every object that is not part of a manifest or keyed by arms.
+/// Adds an unknown field to every object that is not of a manifest or keyed by arms.
 fn add_a_field(json: &mut Value) {
     match json {
         Value::Object(fields) => {
             for (name, value) in fields.iter_mut() {
-                if !["service", "process", "arms"].contains(&name.as_str()) {
+                if !["service", "item", "process", "arms"].contains(&name.as_str()) {
                     add_a_field(value);
                 }
             }
@@ -66,11 +67,24 @@ fn text() -> impl Strategy<Value = String> {
     "\\PC{0,20}"
 }
 fn request() -> impl Strategy<Value = Request> {
-    (1_u64..200, text(), time(), any::<bool>()).prop_map(|(number, by, at, is_return)| Request {
-        by,
-        at,
-        is_return,
-        ..release(number)
+    (1_u64..200, text(), time(), any::<bool>(), evidence()).prop_map(
+        |(number, by, at, is_return, evidence)| Request {
+            by,
+            at,
+            is_return,
+            evidence,
+            ..release(number)
+        },
+    )
+}
+fn evidence() -> impl Strategy<Value = Vec<ItemVerdict>> {
+    (text(), prop::option::of(time())).prop_map(|(reason, good_until)| {
+        let scan = ItemVerdict {
+            reason,
+            good_until,
+            ..item(SCAN, ItemState::Stale)
+        };
+        vec![item(Requirement::Signed, ItemState::Passed), scan]
     })
 }
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -220,6 +234,11 @@ fn event() -> impl Strategy<Value = Event> {
             outcome,
             reason
         }),
+        (id(), evidence(), time()).prop_map(|(rollout, items, at)| Event::EvidenceChanged {
+            rollout,
+            items,
+            at
+        }),
         (id(), plan(), time()).prop_map(|(rollout, plan, at)| Event::Started { rollout, plan, at }),
         seen().prop_map(|seen| Event::Observed { seen }),
         time().prop_map(|since| Event::TargetLost { since }),
@@ -313,6 +332,7 @@ fn input() -> impl Strategy<Value = Input> {
             step,
             assessment
         }),
+        (id(), evidence()).prop_map(|(rollout, items)| Input::Evidence { rollout, items }),
         Just(Input::Clock),
     ]
 }

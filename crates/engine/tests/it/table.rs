@@ -11,6 +11,7 @@ use airboss_engine::{
 };
 use airboss_judge::Verdict;
 use airboss_model::Timestamp;
+use airboss_model::evidence::{ItemState, ItemVerdict, Requirement};
 use airboss_model::manifest::WhenBusy;
 use airboss_model::target::ObservedTraffic;
 use airboss_model::traffic::Weight;
@@ -56,6 +57,21 @@ const STATES: &[State] = &[
     ("Observing, held at its deadline", || {
         let mut world = at("observing 0");
         world.run_for(std::time::Duration::from_secs(1_300));
+        world
+    }),
+    ("Waiting for evidence, a version is stable", || {
+        let mut world = World::with_two_versions();
+        world.ship(release(3).requires(&[Requirement::Tests, SCAN]));
+        world
+    }),
+    ("Observing, its evidence holds no longer", || {
+        let mut world = World::with_two_versions();
+        world.judge = Judge::silent();
+        world.ship(release(3).requires(&[Requirement::Tests, SCAN]));
+        world.evidence(3, items(ItemState::Passed));
+        world.run_until_phase("observing 0");
+        world.run_for(std::time::Duration::ZERO);
+        world.evidence(3, items(ItemState::BadlySigned));
         world
     }),
     ("Observing, paused", || {
@@ -150,8 +166,12 @@ const COMMANDS: &[Cause] = &[
     ("abort", |_| abort(3, false)),
     ("abort --force", |_| abort(3, true)),
     ("abort what waits", |world| {
-        world.lane.queue.front()?;
-        abort(4, false)
+        let waiting = world.lane.queue.front()?.rollout.clone();
+        command(Command::Abort {
+            rollout: waiting,
+            force: false,
+            reason: String::new(),
+        })
     }),
     ("rollback", |_| rollback(None)),
     ("rollback --to 1.0.0", |_| rollback(Some("checkout@1.0.0"))),
@@ -216,6 +236,15 @@ const FACTS: &[Cause] = &[
             }
         })
     }),
+    ("the evidence is complete", |world| {
+        evidence(world, ItemState::Passed)
+    }),
+    ("the evidence is refused", |world| {
+        evidence(world, ItemState::BadlySigned)
+    }),
+    ("the evidence is too old", |world| {
+        evidence(world, ItemState::Stale)
+    }),
     ("the target is silent", |world| {
         let last_seen = world.now;
         Some(Input::TargetLost { last_seen })
@@ -245,6 +274,18 @@ const FACTS: &[Cause] = &[
     }),
 ];
 
+/// Tests that passed, and a scan that stands so.
+fn items(scan: ItemState) -> Vec<ItemVerdict> {
+    let tests = item(Requirement::Tests, ItemState::Passed);
+    vec![tests, item(SCAN, scan)]
+}
+fn evidence(world: &World, scan: ItemState) -> Option<Input> {
+    world.lane.weighed().next()?;
+    Some(Input::Evidence {
+        rollout: rollout(3),
+        items: items(scan),
+    })
+}
 fn command(command: Command) -> Option<Input> {
     let by = "ana".to_owned();
     Some(Input::Command { command, by })
@@ -334,6 +375,7 @@ fn row(world: &World, input: &Input, now: Timestamp) -> Option<[String; 3]> {
                 Refusal::NotInProgress => "not in progress",
                 Refusal::WrongPhase => "wrong phase",
                 Refusal::NothingToReturnTo => "nothing to return to",
+                Refusal::Evidence => "evidence",
             };
             format!("refused ({refusal}): {message}")
         }

@@ -269,7 +269,7 @@ impl<'de> de::VariantAccess<'de> for &'de Node {
             Value::Map(Map { entries, .. }) if entries.len() == 1 => seed
                 .deserialize(&entries[0].value)
                 .map_err(|error| error.under(0)),
-            _ => self.expected("a mapping (`name: value`)"),
+            _ => seed.deserialize(Bare(self)),
         }
     }
     fn tuple_variant<V: Visitor<'de>>(self, _len: usize, _visitor: V) -> Result<V::Value, Misfit> {
@@ -286,5 +286,30 @@ impl<'de> de::VariantAccess<'de> for &'de Node {
                 .map_err(|error| error.under(0)),
             _ => self.expected("a mapping (`name: value`)"),
         }
+    }
+}
+
+/// A choice that is named with nothing behind it, such as `scan` for `scan: {}`: the fields have
+/// their defaults, where they have any.
+struct Bare<'de>(&'de Node);
+
+impl<'de> de::Deserializer<'de> for Bare<'de> {
+    type Error = Misfit;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        visitor.visit_map(Walk::<Entry>::over(&[]))
+    }
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Misfit> {
+        self.0.expected("a mapping (`name: value`)")
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }

@@ -27,9 +27,11 @@ pub const KEEP_MAX: u32 = 500;
 /// Names that `{…}` may hold in a command or in the environment.
 pub const PLACEHOLDERS: [&str; 4] = ["artifact", "port", "instance", "version"];
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3_600);
 const MS: Duration = Duration::from_millis(1);
 
 /// Where to point for a value (a scalar itself, else the key that leads to it), and the whole

@@ -44,6 +44,12 @@ fn a_wrong_name_is_answered_with_the_right_one() {
         ("slip in a placeholder", "\"{port}\"]", "\"{prot}\"]"),
         ("merge key", "instances: 2", "<<: {}"),
         ("mirror without canary", "exposure_lease: 60s", "mirror: 5%"),
+        ("slip in an item of evidence", "tests, scan", "test, scan"),
+        (
+            "slip in a scan's limits",
+            "{ max: high,",
+            "{ maximum: high,",
+        ),
     ]);
     insta::assert_snapshot!(text);
 }
@@ -72,6 +78,12 @@ fn a_wrong_value_is_answered_with_what_fits() {
         ("bake", "bake: auto", "bake: soon"),
         ("service name", "name: checkout", "name: Check_Out"),
         ("twice", "drain: 10s", "drain: 10s\n      drain: 20s"),
+        ("unknown severity", "max: high", "max: severe"),
+        (
+            "evidence with limits that has none",
+            "[signed,",
+            "[signed: {},",
+        ),
     ]);
     insta::assert_snapshot!(text);
 }
@@ -113,6 +125,8 @@ fn what_cannot_be_is_refused_where_it_stands() {
         ("no steps", "[1%, 10%, 50%, 100%]", "[]"),
         ("two strategies", "exposure_lease: 60s", "all_at_once:"),
         ("bake beyond at_most", "bake: auto", "bake: 1h"),
+        ("evidence required twice", "sbom]", "sbom, tests]"),
+        ("scan of no age", "age: 7d", "age: 0s"),
         ("SLO without condition", ", under: 250ms", ""),
         (
             "SLO with two conditions",
@@ -147,6 +161,7 @@ fn what_looks_wrong_and_may_be_meant_is_a_warning() {
         ),
         ("no evidence", "at_most: 20m", "at_most: 20m, then: promote"),
         ("port 0", "127.0.0.1:8080", "127.0.0.1:0"),
+        ("no finding ever blocks", "max: high", "max: critical"),
     ];
     let text = report(&cases);
     insta::assert_snapshot!(text);

@@ -44,6 +44,15 @@ fn a_strategy_that_is_named_with_nothing_behind_it_is_chosen() {
 }
 
 #[test]
+fn a_scan_that_is_named_with_nothing_behind_it_has_the_usual_limits() {
+    let usual = service(GOOD).spec.rollout.require;
+    for bare in ["scan", "scan: {}", "scan:", "scan: { age: 7d }"] {
+        let text = with("scan: { max: high, age: 7d }", bare);
+        assert_eq!(service(&text).spec.rollout.require, usual, "{bare}");
+    }
+}
+
+#[test]
 fn a_text_stays_as_it_was_written() {
     let service = service(&with(
         "LOG_LEVEL: info",

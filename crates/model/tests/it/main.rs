@@ -25,6 +25,7 @@ spec:
     - { name: latency, objective: 99%, under: 250ms }
   rollout:
     canary: { steps: [1%, 10%, 50%, 100%], bake: auto, at_most: 20m }
+    require: [signed, provenance, tests, scan: { max: high, age: 7d }, sbom]
     exposure_lease: 60s
 "#;
 

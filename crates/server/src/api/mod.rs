@@ -1,5 +1,6 @@
 //! The words of the HTTP API, shared by the server and its clients.
 
+pub mod evidence;
 pub mod log;
 pub mod requests;
 pub mod tokens;

@@ -6,11 +6,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::evidence::ItemView;
+
 /// An answer that is not the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// For programs: `invalid`, `not_found`, `busy`, `wrong_phase`, `nothing_to_return_to`,
-    /// `not_in_progress`, `version_pinned`, `budget_spent`, `unauthorized`, `forbidden`,
+    /// `not_in_progress`, `version_pinned`, `budget_spent`, `evidence`, `unauthorized`, `forbidden`,
     /// `too_many_requests`, `unavailable`, `too_large`.
     pub code: String,
     /// What happened, why, and what to do next.
@@ -145,7 +147,7 @@ pub struct RolloutView {
     pub version: String,
     /// The content.
     pub digest: String,
-    /// `queued`, `preparing`, `shifting`, `observing`, `paused`, `rolling_back`, `draining` or `ended`.
+    /// `queued`, `blocked`, `preparing`, `shifting`, `observing`, `paused`, `rolling_back`, `draining` or `ended`.
     pub phase: String,
     /// `shipped`, `rolled_back`, `aborted`, `superseded` or `failed`, once ended.
     pub outcome: Option<String>,
@@ -302,6 +304,12 @@ pub struct QueuedView {
     pub by: String,
     /// When.
     pub at: String,
+    /// The evidence that it requires; it starts once all of it passes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<ItemView>,
+    /// True where the evidence keeps it from starting.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blocked: bool,
 }
 
 /// A rollout in progress.
@@ -333,6 +341,12 @@ pub struct ProgressView {
     pub stalled_since: Option<String>,
     /// The steps.
     pub steps: Vec<StepView>,
+    /// The evidence that it requires.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<ItemView>,
+    /// Why it takes no further step, where its evidence holds no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by_evidence: Option<String>,
     /// What the judge says about the present step.
     pub verdict: Option<VerdictView>,
     /// What will be decided next by itself.

@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod events;
 pub mod lanes;
 pub mod log;
+pub mod releases;
 pub mod rollouts;
 pub mod system;
 pub mod tokens;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use airboss_engine::{Answer, Command, Event, Input, Request};
 use airboss_judge::burn::BudgetDecision;
+use airboss_model::evidence::ItemVerdict;
 use airboss_model::manifest::{Service, Severity};
 use airboss_model::{Digest, EnvironmentName, LaneId, ReleaseId, RolloutId, ServiceName};
 use airboss_store::{EventFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow, StoreError};
@@ -124,6 +125,12 @@ async fn ship(
     pinned?;
     warnings.extend(origins::to_know(store.as_ref(), &release, &digest).await?);
     let rollout = store.allocate_rollout(&name).await?;
+    let evidence = site
+        .runtime
+        .evidence()
+        .weigh(&digest, &release, &service.spec.rollout.require, now)
+        .await?;
+    warnings.extend(evidence.iter().filter(|it| !it.passed()).map(to_do));
 
     let command = Command::Ship(Request {
         rollout,
@@ -134,10 +141,19 @@ async fn ship(
         at: now,
         is_return: false,
         slow,
+        evidence,
     });
     let mut accepted = submit(&site, lane, key, command, request.by).await?;
     accepted.warnings = warnings;
     Ok((StatusCode::CREATED, Json(accepted)))
+}
+
+/// What to do about an item that does not pass.
+fn to_do(item: &ItemVerdict) -> String {
+    let state = item.state.as_str().replace('_', " ");
+    let remedy = item.remedy.as_ref();
+    let remedy = remedy.map_or(String::new(), |remedy| format!("\n  to do: {remedy}"));
+    format!("{} ({state}): {}{remedy}", item.item.name(), item.reason)
 }
 
 fn read_manifest(request: &ShipRequest) -> Result<(Service, Vec<String>)> {

@@ -181,6 +181,7 @@ async fn a_restart_goes_on_where_it_was_with_the_times_it_had() {
         folder,
         router,
         runtime,
+        keys: _,
     } = server;
     drop((router, runtime));
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use airboss_attest::{SigningKey, Trust, TrustedKey};
 use airboss_model::target::{
     Desired, InstanceState, Observed, ObservedArm, ObservedInstance, ObservedTraffic,
 };
 use airboss_model::traffic::{Counts, latency};
+use airboss_runtime::evidence::Keys;
 use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
@@ -27,6 +29,7 @@ pub const TOKEN: &str = "the-token";
 pub struct Server {
     pub router: Router,
     pub runtime: Arc<Runtime>,
+    pub keys: Arc<TestKeys>,
     pub folder: TempDir,
 }
 
@@ -49,9 +52,10 @@ impl Server {
                 .unwrap(),
         );
         store.release_claims("test").await.unwrap();
+        let keys = Arc::new(TestKeys::default());
         let clock = Clock::system();
         let hub = Arc::new(Hub::new("1".to_owned(), clock.now()));
-        let runtime = Runtime::start(store, hub, clock, "test".to_owned())
+        let runtime = Runtime::start(store, hub, keys.clone(), clock, "test".to_owned())
             .await
             .unwrap();
         let site = Site {
@@ -66,6 +70,7 @@ impl Server {
         Self {
             router: app(Arc::new(site)),
             runtime,
+            keys,
             folder,
         }
     }
@@ -135,6 +140,40 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{path} never answered as wanted; last: {last:#}");
+    }
+}
+
+/// What a test server signs with, and whom it believes.
+#[derive(Default)]
+pub struct TestKeys {
+    trust: std::sync::Mutex<Arc<Trust>>,
+}
+
+impl TestKeys {
+    /// Believes these from now on, and its own key as every server does.
+    pub fn believe(&self, mut trust: Trust) {
+        trust.keys.push(TrustedKey {
+            name: "airboss".to_owned(),
+            key: own_key().public_key(),
+            own: true,
+            from: None,
+            until: None,
+            revoked: None,
+        });
+        *self.trust.lock().unwrap() = Arc::new(trust);
+    }
+}
+
+fn own_key() -> SigningKey {
+    SigningKey::from_seed(&[7; 32])
+}
+
+impl Keys for TestKeys {
+    fn trust(&self) -> Arc<Trust> {
+        self.trust.lock().unwrap().clone()
+    }
+    fn signer(&self, _now: airboss_model::Timestamp) -> Option<Arc<SigningKey>> {
+        Some(Arc::new(own_key()))
     }
 }
 

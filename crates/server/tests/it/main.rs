@@ -15,6 +15,7 @@ mod bucket;
 mod commands;
 mod connections;
 mod document;
+mod evidence;
 mod harness;
 mod log;
 mod record;

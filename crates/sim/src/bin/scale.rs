@@ -47,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let runtime = Runtime::start(
         Arc::clone(&store),
         Arc::clone(&hub),
+        Arc::new(airboss_runtime::evidence::NoKeys),
         clock.clone(),
         "scale".to_owned(),
     )
@@ -190,6 +191,7 @@ fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Lane, Host)> {
                     at,
                     is_return: false,
                     slow: None,
+                    evidence: Vec::new(),
                 }),
                 by: "ann".to_owned(),
             }

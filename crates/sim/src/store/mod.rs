@@ -2,6 +2,7 @@
 //!
 //! It keeps every promise of the conformance suite that SQLite is held to; the suite runs over it.
 
+mod attested;
 mod shelf;
 mod tables;
 mod wire;
@@ -11,10 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, Origin, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
-    ArtifactFilter, ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow,
-    InboxEntry, InputRow, KeptArtifact, LaneRow, NewInboxEntry, NoteRow, RecordFilter,
-    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
-    TagSeen, TokenRow,
+    ArtifactFilter, ArtifactRow, AttestationRow, BuildFilter, BuildRow, Commit, Committed,
+    DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow, KeptArtifact,
+    LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow,
+    Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
 };
 use async_trait::async_trait;
 
@@ -147,6 +148,53 @@ impl Store for SimStore {
             Ok(t.find_releases(filter, limit))
         })
         .await
+    }
+    async fn put_attestations(&self, attestations: &[NewAttestation]) -> Result<Vec<bool>> {
+        self.call("attestations", |t| t.put_attestations(attestations))
+            .await
+    }
+    async fn attestations(&self, digest: &Digest) -> Result<Vec<AttestationRow>> {
+        self.call("attestations", |t| Ok(t.attestations(digest)))
+            .await
+    }
+    async fn attestations_after(&self, after: u64, limit: u32) -> Result<Vec<AttestationRow>> {
+        self.call("attestations", |t| Ok(t.attestations_after(after, limit)))
+            .await
+    }
+    async fn document(&self, digest: &Digest, id: &Digest) -> Result<Option<DocumentRow>> {
+        self.call("a document", |t| Ok(t.document(digest, id)))
+            .await
+    }
+    async fn put_check(
+        &self,
+        digest: &Digest,
+        id: &Digest,
+        verification: &serde_json::Value,
+        at: Timestamp,
+    ) -> Result<()> {
+        self.call("a check", |t| {
+            t.put_check(digest, id, verification, at);
+            Ok(())
+        })
+        .await
+    }
+    async fn put_build(&self, build: &BuildRow) -> Result<BuildRow> {
+        self.call("a build", |t| Ok(t.put_build(build))).await
+    }
+    async fn build(&self, release: &ReleaseId) -> Result<Option<BuildRow>> {
+        self.call("a build", |t| Ok(t.build(release))).await
+    }
+    async fn builds(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<BuildRow>> {
+        self.call("builds", |t| Ok(t.builds(filter, limit))).await
+    }
+    async fn put_delivery(
+        &self,
+        id: &str,
+        at: Timestamp,
+        forget_before: Timestamp,
+    ) -> Result<bool> {
+        self.call("a delivery", |t| Ok(t.put_delivery(id, at, forget_before)))
+            .await
     }
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId> {
         self.call("a number", |t| t.allocate_rollout(service)).await

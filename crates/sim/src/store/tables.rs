@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use airboss_ledger::{Frontier, Hash, Record, Tile, Walk};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
-    ArtifactFilter, ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow,
-    InboxEntry, InputRow, KeptArtifact, LaneRow, NAMED_AMONG, NewInboxEntry, NoteRow, RecordFilter,
-    ReleaseFilter, ReleaseRow, RolloutFilter, RolloutRow, ServiceRow, StoreError, TokenRow,
+    ArtifactFilter, ArtifactRow, BuildRow, Commit, Committed, EffectRow, EventFilter, EventRow,
+    EvidenceRow, InboxEntry, InputRow, KeptArtifact, LaneRow, NAMED_AMONG, NewAttestation,
+    NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow, RolloutFilter, RolloutRow,
+    ServiceRow, StoreError, TokenRow,
 };
 use serde_json::Value;
 
@@ -49,6 +50,9 @@ pub struct Tables {
     services: BTreeMap<ServiceName, ServiceRow>,
     shelf: Shelf,
     releases: Vec<ReleaseRow>,
+    pub(super) attestations: Vec<NewAttestation>,
+    pub(super) builds: Vec<BuildRow>,
+    pub(super) deliveries: BTreeMap<String, Timestamp>,
     counters: BTreeMap<ServiceName, u64>,
     lanes: BTreeMap<LaneId, LaneTable>,
     inbox: Vec<InboxEntry>,
@@ -64,14 +68,14 @@ pub struct Tables {
     hashes: BTreeMap<(u8, u64), Hash>,
 }
 
-fn most(limit: u32, usual: usize, cap: usize) -> usize {
+pub(super) fn most(limit: u32, usual: usize, cap: usize) -> usize {
     match limit {
         0 => usual,
         limit => (limit as usize).min(cap),
     }
 }
 
-fn conflict(what: &'static str, detail: String) -> StoreError {
+pub(super) fn conflict(what: &'static str, detail: String) -> StoreError {
     StoreError::Conflict { what, detail }
 }
 

@@ -24,6 +24,11 @@ const STEPS: &[(i64, &str, &str)] = &[
     ),
     (9, "trace", include_str!("../../migrations/0009_trace.sql")),
     (
+        4,
+        "attestations",
+        include_str!("../../migrations/0004_attestations.sql"),
+    ),
+    (
         12,
         "tokens",
         include_str!("../../migrations/0012_tokens.sql"),

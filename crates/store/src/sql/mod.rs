@@ -4,6 +4,8 @@
 //! either. One connection writes ([`writer`]), a few read.
 
 mod artifacts;
+mod attestations;
+mod builds;
 pub(crate) mod codec;
 mod commit;
 pub(crate) mod connect;
@@ -37,10 +39,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::{
-    ArtifactFilter, ArtifactRow, Commit, Committed, EffectRow, EventFilter, EventRow, EvidenceRow,
-    InboxEntry, InputRow, KeptArtifact, LaneRow, NewInboxEntry, NoteRow, RecordFilter,
-    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
-    TagSeen, TokenRow,
+    ArtifactFilter, ArtifactRow, AttestationRow, BuildFilter, BuildRow, Commit, Committed,
+    DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow, KeptArtifact,
+    LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow,
+    Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
 };
 use codec::limit;
 use connect::Connect;
@@ -188,6 +190,65 @@ impl<B: Backend> Store for SqlStore<B> {
         let query = releases::find(&self.readers, filter, limit(count, 50, 500));
         self.read("the search for releases", query).await
     }
+    async fn put_attestations(&self, attestations: &[NewAttestation]) -> Result<Vec<bool>> {
+        let put = attestations::Put(attestations.to_vec());
+        self.writer.run(put).await
+    }
+    async fn attestations(&self, digest: &Digest) -> Result<Vec<AttestationRow>> {
+        let digest = digest.to_string();
+        let query = attestations::of_digest(&self.readers, &digest);
+        self.read("the reading of attestations", query).await
+    }
+    async fn attestations_after(&self, after: u64, count: u32) -> Result<Vec<AttestationRow>> {
+        let query = attestations::behind(&self.readers, after, limit(count, 500, MOST));
+        self.read("the reading of attestations", query).await
+    }
+    async fn document(&self, digest: &Digest, id: &Digest) -> Result<Option<DocumentRow>> {
+        let (digest, id) = (digest.to_string(), id.to_string());
+        let query = attestations::document(&self.readers, &digest, &id);
+        self.read("the reading of a document", query).await
+    }
+    async fn put_check(
+        &self,
+        digest: &Digest,
+        id: &Digest,
+        verification: &serde_json::Value,
+        at: Timestamp,
+    ) -> Result<()> {
+        let checked = attestations::Checked {
+            digest: *digest,
+            id: *id,
+            verification: verification.clone(),
+            at,
+        };
+        self.writer.run(checked).await
+    }
+
+    async fn put_build(&self, build: &BuildRow) -> Result<BuildRow> {
+        self.writer.run(builds::Put(build.clone())).await
+    }
+    async fn build(&self, release: &ReleaseId) -> Result<Option<BuildRow>> {
+        let query = builds::get(&self.readers, release.as_str());
+        self.read("the reading of a build", query).await
+    }
+    async fn builds(&self, filter: &BuildFilter, count: u32) -> Result<Vec<BuildRow>> {
+        let query = builds::list(&self.readers, filter, limit(count, 50, 500));
+        self.read("the reading of builds", query).await
+    }
+    async fn put_delivery(
+        &self,
+        id: &str,
+        at: Timestamp,
+        forget_before: Timestamp,
+    ) -> Result<bool> {
+        let deliver = builds::Deliver {
+            id: id.to_owned(),
+            at,
+            forget_before,
+        };
+        self.writer.run(deliver).await
+    }
+
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId> {
         self.writer
             .run(releases::NextRollout(service.clone()))

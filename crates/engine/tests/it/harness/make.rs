@@ -1,6 +1,7 @@
 //! Short ways to write what tests ship.
 
 use airboss_engine::Request;
+use airboss_model::evidence::{ItemState, ItemVerdict, Requirement, ScanLimit};
 use airboss_model::manifest::{
     AllAtOnce, Canary, Health, Metadata, ProcessTarget, RolloutSpec, Service, ServiceSpec, Target,
     Then, Tier, WhenBusy,
@@ -69,6 +70,7 @@ pub fn content(number: u64, of: u64) -> Request {
         at: START.parse().unwrap(),
         is_return: false,
         slow: None,
+        evidence: Vec::new(),
     }
 }
 
@@ -80,6 +82,31 @@ pub trait With: Sized {
     fn bake(self, seconds: u64) -> Self;
     fn instances(self, count: u32) -> Self;
     fn drain(self, seconds: u64) -> Self;
+    fn requires(self, items: &[Requirement]) -> Self;
+}
+
+pub const SCAN: Requirement = Requirement::Scan(ScanLimit {
+    max: airboss_model::evidence::Severity::High,
+    age: Span::secs(7 * 86_400),
+});
+
+/// How an item stands, with plausible words.
+pub fn item(item: Requirement, state: ItemState) -> ItemVerdict {
+    let (reason, remedy) = match state {
+        ItemState::Passed => ("as required", None),
+        ItemState::Missing => ("none is known", Some("airboss artifact add")),
+        ItemState::Failed => ("2 of 40 failed", Some("airboss artifact add")),
+        ItemState::Stale => ("it is 9d old, 7d are allowed", Some("scan again")),
+        ItemState::BadlySigned => ("the key `ci` was revoked", Some("sign it anew")),
+    };
+    ItemVerdict {
+        item,
+        state,
+        reason: reason.to_owned(),
+        remedy: remedy.map(str::to_owned),
+        rests_on: Vec::new(),
+        good_until: None,
+    }
 }
 
 impl With for Request {
@@ -106,6 +133,10 @@ impl With for Request {
     }
     fn drain(mut self, seconds: u64) -> Self {
         process(&mut self).drain = Span::secs(seconds);
+        self
+    }
+    fn requires(mut self, items: &[Requirement]) -> Self {
+        self.service.spec.rollout.require = items.to_vec();
         self
     }
 }

@@ -11,6 +11,7 @@ use airboss_engine::{
     Answer, Command, Decision, Effect, Event, Input, Lane, Outcome, Phase, Refusal, Request,
     Urgency, decide, next_deadline,
 };
+use airboss_model::evidence::ItemVerdict;
 use airboss_model::time::after;
 use airboss_model::traffic::Weight;
 use airboss_model::{RolloutId, Timestamp};
@@ -33,6 +34,8 @@ pub struct World {
     pub log: Vec<(Timestamp, Event)>,
     pub notices: Vec<(Urgency, String)>,
     pub watch: Watch,
+    /// What was let through with all its evidence.
+    pub vouched: Vec<airboss_model::ReleaseId>,
 }
 
 impl World {
@@ -46,6 +49,7 @@ impl World {
             log: Vec::new(),
             notices: Vec::new(),
             watch: Watch::default(),
+            vouched: Vec::new(),
         }
     }
 
@@ -87,6 +91,7 @@ impl World {
             match effect {
                 Effect::Apply { desired } => self.target.apply(desired, self.now),
                 Effect::Notify { urgency, text } => self.notices.push((*urgency, text.clone())),
+                Effect::Vouch { release, .. } => self.vouched.push(release.clone()),
             }
         }
         decision
@@ -136,6 +141,13 @@ impl World {
             rollout: rollout(number),
             step,
             assessment: assessment(verdict),
+        })
+    }
+    /// What a look at a rollout's evidence shows.
+    pub fn evidence(&mut self, number: u64, items: Vec<ItemVerdict>) -> Decision {
+        self.send(&Input::Evidence {
+            rollout: rollout(number),
+            items,
         })
     }
     /// The target's report as it is now, even where it is silent.

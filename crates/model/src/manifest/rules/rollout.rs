@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{HOUR, MS, ROLLOUT, Rules, SLOS_MAX, STEPS_MAX, WEEK, join};
+use super::{HOUR, MINUTE, MS, ROLLOUT, Rules, SLOS_MAX, STEPS_MAX, WEEK, YEAR, join};
 use crate::Span;
+use crate::evidence::{Requirement, Severity};
 use crate::manifest::diagnostic::quote;
 use crate::manifest::{Bake, Canary, ProcessTarget, Requests, RolloutSpec, Slo, Strategy, Then};
 use crate::route::RoutePattern;
@@ -149,6 +150,30 @@ impl Rules<'_> {
         }
         if let Some(canary) = &rollout.canary {
             self.canary(canary);
+        }
+        self.require(&rollout.require);
+    }
+
+    fn require(&mut self, required: &[Requirement]) {
+        for (index, item) in required.iter().enumerate() {
+            let number = index.to_string();
+            let place = join(&ROLLOUT, &["require", &number]);
+            let name = item.name();
+            if required[..index].iter().any(|before| before.name() == name) {
+                let message = format!("`{name}` is required twice");
+                self.error(&place, message, "keep one of them");
+            }
+            if let Requirement::Scan(limit) = item {
+                let age = join(&place, &["scan", "age"]);
+                self.span(&age, limit.age, MINUTE, YEAR);
+                if limit.max == Severity::Critical {
+                    self.warning(
+                        &join(&place, &["scan", "max"]),
+                        "`critical` is the worst there is, so no finding ever blocks",
+                        "write `high` to block critical findings; the scan must be there either way",
+                    );
+                }
+            }
         }
     }
 

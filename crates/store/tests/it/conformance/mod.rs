@@ -2,6 +2,7 @@
 //! `suite!(path::of::an::async::fn)`, where the function makes an empty store in a value with
 //! a field `store`.
 
+pub mod attested;
 pub mod claims;
 pub mod commits;
 pub mod inbox;
@@ -15,6 +16,15 @@ pub mod tokens;
 macro_rules! suite {
     ($make:path) => {
         crate::conformance::suite! { @expand $make;
+            attested:
+                the_same_document_about_the_same_artifact_is_one
+                documents_are_kept_all_or_none
+                the_latest_check_wins
+                a_document_comes_back_byte_for_byte
+                every_document_is_found_in_the_order_of_arrival
+                what_ci_told_stays_and_what_is_new_is_added
+                builds_are_found_by_commit_and_run
+                a_delivery_is_taken_once_until_it_is_forgotten;
             claims:
                 a_lane_of_a_dead_owner_is_claimed_with_a_higher_epoch
                 a_lane_of_a_living_owner_is_left_alone

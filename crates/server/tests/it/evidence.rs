@@ -1,0 +1,228 @@
+//! Releases and the evidence about their artifacts, over the API.
+
+use airboss_attest::{SigningKey, Statement, Trust, TrustedKey};
+use axum::body::Body;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Agent, Server, authorized, manifest_with};
+
+const JUNIT: &str = r#"<testsuite name="unit" tests="2" failures="0"><testcase name="a"/><testcase name="b"/></testsuite>"#;
+const RED: &str = r#"<testsuite name="unit" tests="2" failures="1"><testcase name="a"><failure message="no"/></testcase><testcase name="b"/></testsuite>"#;
+
+async fn attest(server: &Server, digest: &str, query: &str, body: &str) -> (StatusCode, Value) {
+    let path = format!("/api/v1/artifacts/{digest}/attestations?source=file&by=ci&{query}");
+    let request = authorized("POST", &path).body(Body::from(body.to_owned()));
+    server.send(request.unwrap()).await
+}
+
+async fn register(server: &Server, version: &str, digest: &str) -> (StatusCode, Value) {
+    let build = json!({ "commit": "ffac537e6cbbf934b08745a378932722df287a53", "run": "https://ci.example/7" });
+    let body = json!({ "service": "shop", "version": version, "digest": digest, "build": build, "by": "ci" });
+    server.post("/api/v1/releases", body).await
+}
+
+fn requiring(items: &str, version: &str, digest: &str) -> Value {
+    let manifest = manifest_with(&format!("{{ require: {items}, all_at_once: }}"));
+    json!({ "manifest": manifest, "version": version, "digest": digest, "by": "ann" })
+}
+
+fn ci_key() -> SigningKey {
+    SigningKey::from_seed(&[9; 32])
+}
+
+fn signed(digest: &str) -> String {
+    let predicate = json!({ "any": "thing" });
+    let statement = Statement::about(
+        "shop",
+        &digest.parse().unwrap(),
+        "https://example/v1",
+        predicate,
+    );
+    ci_key().sign(&statement).to_json()
+}
+
+fn trusting(revoked: bool) -> Trust {
+    Trust {
+        keys: vec![TrustedKey {
+            name: "ci".to_owned(),
+            key: ci_key().public_key(),
+            own: false,
+            from: None,
+            until: None,
+            revoked: revoked.then(|| airboss_attest::Revocation {
+                at: "2026-01-01T00:00:00Z".parse().unwrap(),
+                reason: "the laptop was lost".to_owned(),
+            }),
+        }],
+        ..Trust::default()
+    }
+}
+
+#[tokio::test]
+async fn a_release_tells_field_by_field_what_is_known_and_what_is_missing() {
+    let server = Server::start().await;
+    let digest = server.upload("content").await;
+    let (status, body) = register(&server, "1.4.0", &digest).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    assert_eq!(body["missing"], json!(["repository", "builder", "tests"]));
+    let (status, body) = attest(&server, &digest, "kind=tests&name=shop@1.4.0", JUNIT).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    assert_eq!(body["attestations"][0]["summary"], "2 passed, 0 failed");
+    let (_, body) = server.get("/api/v1/releases/shop@1.4.0").await;
+    assert_eq!(body["missing"], json!(["repository", "builder"]));
+    // The commit of a version stands.
+    let other = json!({ "service": "shop", "version": "1.4.0", "build": { "commit": "0000000" }, "by": "eve" });
+    let (_, body) = server.post("/api/v1/releases", other).await;
+    assert!(
+        body["warnings"][0].as_str().unwrap().contains("stays so"),
+        "{body}"
+    );
+    let (_, list) = server.get("/api/v1/releases?service=shop").await;
+    assert_eq!(
+        (&list["complete"], &list["releases"][0]["id"]),
+        (&json!(0), &json!("shop@1.4.0"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_document_is_told_and_nothing_of_it_is_kept() {
+    let server = Server::start().await;
+    let digest = server.upload("content").await;
+    let other = server.upload("other").await;
+    for (query, body, why) in [
+        ("", "hello", "file"),
+        ("kind=sbom", JUNIT, "was handed in as sbom"),
+        ("", &signed(&other), "is about"),
+        ("", "{\"payloadType\": 1", "file"),
+        ("", "", "empty"),
+    ] {
+        let (status, answer) = attest(&server, &digest, query, body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {answer}");
+        let message = answer["message"].as_str().unwrap();
+        assert!(message.contains(why), "{message}");
+    }
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    let (status, _) = attest(&server, &unknown, "", JUNIT).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (_, list) = server
+        .get(&format!("/api/v1/artifacts/{digest}/attestations"))
+        .await;
+    assert_eq!(list["attestations"], json!([]));
+}
+
+#[tokio::test]
+async fn a_document_comes_back_as_it_was_and_a_report_in_an_envelope_of_airbosss() {
+    let server = Server::start().await;
+    let digest = server.upload("content").await;
+    let (_, added) = attest(&server, &digest, "name=shop@1.4.0", JUNIT).await;
+    let id = added["attestations"][0]["id"].as_str().unwrap();
+    let (_, again) = attest(&server, &digest, "name=shop@1.4.0", JUNIT).await;
+    assert_eq!(again["attestations"][0]["new"], json!(false));
+    let path = format!("/api/v1/artifacts/{digest}/attestations/{id}?envelope=true");
+    let (status, envelope) = server.get(&path).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(envelope["payloadType"], "application/vnd.in-toto+json");
+}
+
+#[tokio::test]
+async fn a_rollout_waits_for_its_evidence_and_starts_by_itself_once_it_is_there() {
+    let server = Server::start().await;
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    server.keys.believe(trusting(false));
+    let digest = server.upload("content").await;
+    let (status, body) = server
+        .post(
+            "/api/v1/rollouts",
+            requiring("[signed, tests]", "1.0.0", &digest),
+        )
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    let warnings = body["warnings"].to_string();
+    assert!(
+        warnings.contains("airboss artifact add --service shop --version 1.0.0"),
+        "{warnings}"
+    );
+    let lane = server
+        .wait("/api/v1/lanes/shop/production", |lane| {
+            lane["queue"][0]["blocked"] == true
+        })
+        .await;
+    assert_eq!(lane["queue"][0]["evidence"][1]["state"], "missing");
+    let (_, rollout) = server.get("/api/v1/rollouts/shop-1").await;
+    assert_eq!(rollout["phase"], "blocked");
+    // Red tests block as well, and say so.
+    attest(&server, &digest, "kind=tests", RED).await;
+    server
+        .wait("/api/v1/lanes/shop/production", |lane| {
+            lane["queue"][0]["evidence"][1]["state"] == "failed"
+        })
+        .await;
+    attest(&server, &digest, "kind=tests", JUNIT).await;
+    attest(&server, &digest, "", &signed(&digest)).await;
+    server
+        .wait("/api/v1/rollouts/shop-1", |rollout| {
+            rollout["outcome"] == "shipped"
+        })
+        .await;
+    // What was concluded is signed, and attached to the digest.
+    let list = server
+        .wait(
+            &format!("/api/v1/artifacts/{digest}/attestations"),
+            |list| {
+                list["attestations"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|it| it["kind"] == "summary"))
+            },
+        )
+        .await;
+    let all = list["attestations"].as_array().unwrap();
+    let summary = all.iter().find(|it| it["kind"] == "summary").unwrap();
+    assert_eq!(summary["verdict"], "verified");
+    assert_eq!(
+        summary["signers"],
+        json!([]),
+        "Airboss is no witness of others"
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_key_blocks_what_it_signed_and_a_rollback_goes_all_the_same() {
+    let server = Server::start().await;
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    server.keys.believe(trusting(false));
+    for version in ["1.0.0", "2.0.0"] {
+        let digest = server.upload(version).await;
+        attest(&server, &digest, "", &signed(&digest)).await;
+        let (_, body) = server
+            .post("/api/v1/rollouts", requiring("[signed]", version, &digest))
+            .await;
+        let rollout = format!("/api/v1/rollouts/{}", body["rollout"].as_str().unwrap());
+        server
+            .wait(&rollout, |rollout| rollout["outcome"] == "shipped")
+            .await;
+    }
+    server.keys.believe(trusting(true));
+    let digest = server.upload("3.0.0").await;
+    attest(&server, &digest, "", &signed(&digest)).await;
+    server
+        .post("/api/v1/rollouts", requiring("[signed]", "3.0.0", &digest))
+        .await;
+    let lane = server
+        .wait("/api/v1/lanes/shop/production", |lane| {
+            lane["queue"][0]["evidence"][0]["state"] == "badly_signed"
+        })
+        .await;
+    let reason = lane["queue"][0]["evidence"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("revoked"), "{reason}");
+    let (status, body) = server
+        .post("/api/v1/services/shop/rollback", json!({ "by": "ann" }))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let rollout = format!("/api/v1/rollouts/{}", body["rollout"].as_str().unwrap());
+    server
+        .wait(&rollout, |rollout| rollout["outcome"] == "shipped")
+        .await;
+    // Once the key is believed again, nothing more has to be done for what waits.
+    server.keys.believe(trusting(false));
+}
