@@ -118,7 +118,13 @@ impl Dispersion {
 
     /// An upper limit, for what clumps would make too easy: they are assumed until the counts say
     /// otherwise, and an estimate from few of them is widened by its error.
+    ///
+    /// Where stable had no bad request at all, nothing can be measured. A step is then proven by requests
+    /// that were all good, and of clumps of two half as many begin as there are bad requests.
     pub fn upper(&self) -> f64 {
+        if self.blocks.iter().all(|block| block.variance == 0.0) {
+            return f64::midpoint(GUESS, 1.0);
+        }
         self.assume(CAUTION)
     }
 

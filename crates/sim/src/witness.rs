@@ -451,7 +451,16 @@ impl Witness {
     fn took_in(&mut self, desired: &Desired) -> Checked {
         let seen = self.lanes.entry(desired.lane.clone()).or_default();
         let generation = desired.generation;
-        if seen.desired.get(&generation) != Some(desired) {
+        // The claim is no part of what was decided: whoever sends it puts its own in.
+        let committed = seen.desired.get(&generation).is_some_and(|committed| {
+            let epoch = desired.epoch;
+            *desired
+                == Desired {
+                    epoch,
+                    ..committed.clone()
+                }
+        });
+        if !committed {
             let what = format!(
                 "{} took in generation {generation}, which was not committed so",
                 desired.lane

@@ -145,7 +145,7 @@ async fn the_docker_config_file_and_its_helpers_open_a_registry() {
     let house = House::up(&manifest()).await;
     push(&house, &registry, versions::FIRST, "checkout:1");
     let reference = registry.reference("checkout:1");
-    let words = ["ship", reference.as_str(), "--version", "1.0.0"];
+    let words = ["ship", reference.as_str(), "--version", "1.0.0", "--watch"];
     let docker = house.path().join("docker");
     fs::create_dir(&docker).unwrap();
     let host = registry.address;
@@ -180,7 +180,7 @@ async fn the_docker_config_file_and_its_helpers_open_a_registry() {
     let helper = docker.join("docker-credential-tests");
     fs::write(
         &helper,
-        "#!/bin/sh\necho '{\"Username\":\"ci\",\"Secret\":\"hunter2\"}'\n",
+        "#!/bin/sh\ncat >/dev/null\necho '{\"Username\":\"ci\",\"Secret\":\"hunter2\"}'\n",
     )
     .unwrap();
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
