@@ -192,7 +192,7 @@ async fn the_docker_config_file_and_its_helpers_open_a_registry() {
         assert_eq!(code, Some(0), "{said}");
     }
     let (code, said) = run("{ not json".to_owned()).await;
-    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("Docker config file"), "{said}");
 }
 
