@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs, under target/oracles, others' tools that check what Airboss signs, reads and answers, at the
 # versions that the repository pins. The tests that need them run where they are.
-#   scripts/oracles.sh          npm's @sigstore/verify; PyPI's securesystemslib, CycloneDX, Schemathesis
+#   scripts/oracles.sh          npm's @sigstore/verify, standardwebhooks and
+#                              @octokit/webhooks-methods; PyPI's securesystemslib, CycloneDX, Schemathesis
 #   scripts/oracles.sh cosign   cosign, by the Go toolchain (takes many minutes, once)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,7 +29,7 @@ if ! current package-lock.json.node "$pins/package-lock.json"; then
     npm ci --prefix "$into" --ignore-scripts --silent --no-audit --no-fund
     cp "$pins/package-lock.json" "$into/package-lock.json.node.pin"
 fi
-cp "$pins/verify.mjs" "$into/"
+cp "$pins/verify.mjs" "$pins/sign.mjs" "$into/"
 if ! current requirements.txt "$pins/requirements.txt"; then
     python3 -m venv "$into/python" 2>/dev/null ||
         { scripts/need.sh python3-venv && python3 -m venv "$into/python"; }

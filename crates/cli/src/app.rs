@@ -96,6 +96,7 @@ fn client_verb(verb: Verb, global: GlobalArgs) -> anyhow::Result<Exit> {
             Verb::Trace(args) => commands::trace::run(args, context).await,
             Verb::Artifact(args) => commands::artifact::run(args, context).await,
             Verb::Audit(args) => commands::audit::run(args, context).await,
+            Verb::Webhook(args) => commands::webhook::run(args, context).await,
             Verb::Token(args) => commands::token::run(args, context).await,
             Verb::Doctor(args) => commands::doctor::run(args, context).await,
             other => anyhow::bail!("{other:?} has no client: a fault of this program"),

@@ -16,6 +16,7 @@ use crate::commands::schema::SchemaArgs;
 use crate::commands::source::RegistryArgs;
 use crate::commands::store::StoreArgs;
 use crate::commands::token::TokenArgs;
+use crate::commands::webhook::WebhookArgs;
 use crate::commands::{MANIFEST, Output};
 use crate::exit;
 use crate::host;
@@ -110,6 +111,8 @@ pub enum Verb {
 
     /// What CI built: register it, see what is said of it, where it is from, how long it is kept
     Artifact(ArtifactArgs),
+    /// What CI pushed here by itself, and what became of it
+    Webhook(WebhookArgs),
     /// Ship a version: upload it, then expose it step by step
     Ship(ShipArgs),
     /// Show what serves users and what is under way
@@ -136,7 +139,7 @@ pub enum Verb {
     Record(RecordArgs),
     /// What a service's history says of its objectives
     Slo(SloArgs),
-    /// List everything linked to a version, digest, rollout, person or environment
+    /// List everything linked to a version, digest, commit, run of CI, rollout, person or environment
     Trace(TraceArgs),
     /// Check that the record is the one that was sealed, or export a rollout's part of it
     Audit(AuditArgs),
@@ -383,10 +386,10 @@ pub struct ExplainArgs {
 /// `airboss trace`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Whatever it may be is tried. Each release that it leads to is listed, newest first, with its artifact, rollouts, \
-environments and people, with what led there, and with what nothing is recorded of.")]
+Whatever it may be is tried; of a run, its address or its number. Each release that it leads to is listed, newest first, \
+with its artifact, build, tests, rollouts, environments and people, with what led there, and with what nothing is recorded of.")]
 pub struct TraceArgs {
-    /// A release, rollout, version, digest or its first 7 digits, person, or environment
+    /// A release, rollout, version, digest or commit (or its first 7 digits), run of CI, test report, person or environment
     #[arg(value_name = "WHAT")]
     pub about: String,
     /// At most so many releases, 1 to 100

@@ -1,6 +1,6 @@
 //! Who may ask for what.
 //!
-//! Every request but `GET /healthz` shows a token: the installation's own, which lies in the data
+//! Every request but `GET /healthz` and signed events ([`crate::webhook`]) shows a token: the installation's own, which lies in the data
 //! folder and may do everything, or one that an administrator made, with scopes, an end and a
 //! name. A token's text is kept nowhere; the store has its SHA-256.
 
@@ -233,6 +233,17 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether a caller may ask once more now.
+    pub(crate) fn allows(&self, key: &str) -> bool {
+        self.callers.check_key(&key.to_owned()).is_ok()
+    }
+    /// Whether somebody who can prove nothing is looked at once more now.
+    pub(crate) fn allows_stranger(&self) -> bool {
+        self.strangers.check().is_ok()
+    }
+}
+
 /// A new token's text and what is kept of it.
 pub fn mint(random: &[u8; 32]) -> (String, Digest) {
     let mut text = String::from(PREFIX);
@@ -254,19 +265,14 @@ pub async fn authorize(State(site): Here, mut request: Request, next: Next) -> R
         Ok(caller) => caller,
         Err(failure) => {
             // Guessing is slowed down for everybody who guesses, and for nobody else.
-            return match site.limits.strangers.check() {
-                Ok(()) => failure.into_response(),
-                Err(_) => too_many("requests without a valid token"),
+            return match site.limits.allows_stranger() {
+                true => failure.into_response(),
+                false => Failure::too_many("requests without a valid token").into_response(),
             };
         }
     };
-    if site
-        .limits
-        .callers
-        .check_key(&caller.key().to_owned())
-        .is_err()
-    {
-        return too_many("requests with this token");
+    if !site.limits.allows(caller.key()) {
+        return Failure::too_many("requests with this token").into_response();
     }
     if !caller.may(needed) {
         return Failure::new(
@@ -278,15 +284,6 @@ pub async fn authorize(State(site): Here, mut request: Request, next: Next) -> R
     }
     request.extensions_mut().insert(caller);
     next.run(request).await
-}
-
-fn too_many(what: &str) -> Response {
-    Failure::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "too_many_requests",
-        format!("too many {what} within a second; ask again in a second"),
-    )
-    .into_response()
 }
 
 /// The token that a request shows.

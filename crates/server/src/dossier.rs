@@ -4,7 +4,8 @@ use airboss_attest::{Facts, Provenance, Scan, Tests, Verdict, Verification};
 use airboss_model::evidence::ItemVerdict;
 use airboss_store::{AttestationRow, BuildRow};
 
-use crate::api::evidence::{AttestationView, FieldView, ItemView};
+use crate::api::evidence::{AttestationView, BuildView, FieldView, ItemView};
+use crate::api::trace::TestRun;
 
 /// A document with what is said in it, read.
 pub struct Known {
@@ -38,6 +39,20 @@ impl Known {
         names
     }
 
+    /// The tests that it reports, where it does and counts.
+    pub fn test_run(&self) -> Option<TestRun> {
+        let Facts::Tests(facts) = &self.facts else {
+            return None;
+        };
+        self.counts().then(|| TestRun {
+            id: self.row.id.to_string(),
+            name: facts.name.clone(),
+            summary: tests(facts),
+            source: self.row.source.clone(),
+            at: self.row.at.to_string(),
+        })
+    }
+
     fn counts(&self) -> bool {
         self.verification.verdict != Verdict::Refused
     }
@@ -60,6 +75,19 @@ impl Known {
             at: self.row.at.to_string(),
             checked_at: self.row.checked_at.to_string(),
             new,
+        }
+    }
+}
+
+impl From<BuildRow> for BuildView {
+    fn from(row: BuildRow) -> Self {
+        Self {
+            commit: row.commit,
+            reference: row.reference,
+            run: row.run,
+            actor: row.actor,
+            repository: row.repository,
+            builder: row.builder,
         }
     }
 }

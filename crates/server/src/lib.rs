@@ -16,6 +16,7 @@ mod problem;
 mod promises;
 pub mod retention;
 mod routes;
+pub mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Site {
     pub token: String,
     /// How many requests callers may make.
     pub limits: Limits,
+    /// Who may push events.
+    pub webhooks: webhook::Senders,
     /// What signs the ledger's checkpoints.
     pub log_key: airboss_ledger::SigningKey,
     /// The data folder, for people.
@@ -90,6 +93,7 @@ fn api() -> OpenApiRouter<Arc<Site>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(routes::artifacts::router())
         .merge(routes::releases::router())
+        .merge(routes::webhooks::router())
         .merge(routes::rollouts::router())
         .merge(routes::lanes::router())
         .merge(routes::events::router())
@@ -131,6 +135,7 @@ pub fn app(site: Arc<Site>) -> Router {
         access::authorize,
     ))
     .route("/healthz", get(|| async { "ok\n" }))
+    .merge(routes::webhooks::receiver())
     .with_state(site)
 }
 

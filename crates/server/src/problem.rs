@@ -19,7 +19,7 @@ pub struct Failure {
 }
 
 /// The result of a handler.
-pub type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     /// A problem without details.
@@ -41,6 +41,14 @@ impl Failure {
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
     }
+    /// 429.
+    pub fn too_many(what: &str) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            format!("too many {what} within a second; ask again in a second"),
+        )
+    }
     /// With further lines.
     #[must_use]
     pub fn details(mut self, details: Vec<String>) -> Self {
@@ -57,6 +65,12 @@ impl Failure {
             Refusal::Evidence => "evidence",
         };
         Self::new(StatusCode::CONFLICT, code, message)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.problem.message)
     }
 }
 

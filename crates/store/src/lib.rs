@@ -99,6 +99,8 @@ pub enum StoreError {
 
 /// How many of the newest events are searched for a text.
 pub const NAMED_AMONG: u64 = 100_000;
+/// How many of the newest documents are searched for a text.
+pub const DOCUMENTS_SEARCHED: u64 = 10_000;
 
 /// The result of a store operation.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -174,12 +176,11 @@ pub trait Store: Send + Sync + 'static {
     async fn put_build(&self, build: &BuildRow) -> Result<BuildRow>;
     /// Where a release comes from.
     async fn build(&self, release: &ReleaseId) -> Result<Option<BuildRow>>;
-    /// Builds, newest first. At most `limit`; 0 means 50, more than 500 means 500.
-    async fn builds(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<BuildRow>>;
     /// Notes an event that somebody pushed and forgets those before `forget_before`. False where
-    /// the same one came before.
-    async fn put_delivery(&self, id: &str, at: Timestamp, forget_before: Timestamp)
-    -> Result<bool>;
+    /// the same one came before; that one stays as it was.
+    async fn put_delivery(&self, delivery: &DeliveryRow, forget_before: Timestamp) -> Result<bool>;
+    /// Events that others pushed, newest first. At most `limit`; 0 means 50, more than 500 means 500.
+    async fn deliveries(&self, filter: &DeliveryFilter, limit: u32) -> Result<Vec<DeliveryRow>>;
 
     /// The next rollout id of a service. An id is never given twice; gaps may appear.
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId>;

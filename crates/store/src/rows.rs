@@ -82,7 +82,7 @@ pub struct TagSeen {
 pub struct ArtifactFilter {
     /// The one with this digest.
     pub digest: Option<Digest>,
-    /// Those that were taken from this manifest of a registry.
+    /// Those that were taken from this manifest of a registry, or from this index.
     pub manifest: Option<Digest>,
     /// Those that were taken from this repository under this tag.
     pub tag: Option<(String, String)>,
@@ -197,13 +197,46 @@ pub struct BuildRow {
     pub at: Timestamp,
 }
 
-/// Which builds to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BuildFilter {
-    /// Of a commit, by its first digits or all of them, in lower case.
-    Commit(String),
-    /// Of a run, by its address.
-    Run(String),
+/// An event that somebody pushed, with what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRow {
+    /// The sender's id of it, behind the sender's name: what comes twice has the same.
+    pub id: String,
+    /// Who sent it, such as `github`.
+    pub sender: String,
+    /// What kind of event it is, such as `workflow_run`.
+    pub event: String,
+    /// What became of it, in one sentence.
+    pub outcome: String,
+    /// What it tells of a build, JSON of the server's; None where it tells nothing.
+    pub build: Option<serde_json::Value>,
+    /// The commit in it, in lower case.
+    pub commit: Option<String>,
+    /// The address of the run in it.
+    pub run: Option<String>,
+    /// The release that it names.
+    pub release: Option<ReleaseId>,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// Which deliveries to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DeliveryFilter {
+    /// All of them.
+    #[default]
+    All,
+    /// The one with this id.
+    Id(String),
+    /// Those about a release, a commit or a run, whichever is named.
+    About {
+        /// The release.
+        release: Option<ReleaseId>,
+        /// The whole commit, in lower case.
+        commit: Option<String>,
+        /// The address of the run.
+        run: Option<String>,
+    },
 }
 
 /// A command to accept.
@@ -434,6 +467,21 @@ pub enum ReleaseFilter {
     Digest(String),
     /// Made by a person.
     By(String),
+    /// Registered since a time.
+    Since(Timestamp),
+    /// Built from a commit, by its first digits or all of them, in lower case.
+    Commit(String),
+    /// Built by a run: its address, whichever attempt, or the number in it.
+    Run(String),
+    /// Built by a run that somebody started.
+    Actor(String),
+    /// Made of an image that has a digest which begins so, as in [`Self::Digest`].
+    Image(String),
+    /// With a document about its artifact whose digest begins so, as in [`Self::Digest`].
+    Document(String),
+    /// With a document about its artifact whose facts hold a text, among the newest
+    /// [`DOCUMENTS_SEARCHED`](crate::DOCUMENTS_SEARCHED) documents.
+    Said(String),
 }
 
 /// Which events to list.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use airboss_ledger::{Hash, Tile};
+use airboss_server::api::deliveries::{DeliveryList, DeliveryQuery};
 use airboss_server::api::evidence::{
     AttestationList, AttestationQuery, ReleaseList, ReleaseQuery, ReleaseRequest, ReleaseView,
 };
@@ -344,6 +345,14 @@ impl Client {
     pub async fn revoke_token(&self, id: &str) -> Result<TokenView, ClientError> {
         let path = format!("/api/v1/tokens/{}/revoke", segment(id));
         self.json(self.post(&path)).await
+    }
+
+    /// Events that others pushed.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn deliveries(&self, query: &DeliveryQuery) -> Result<DeliveryList, ClientError> {
+        self.json(self.get("/api/v1/deliveries").query(query)).await
     }
 
     /// Everything linked to something.

@@ -36,6 +36,7 @@ mod subject;
 pub mod token;
 pub mod trace;
 pub mod watch;
+pub mod webhook;
 
 pub use context::Context;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
+use airboss_server::webhook::{SenderSecret, Senders};
 use airboss_server::{Site, app};
 use airboss_store::{
     PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store, StoreError,
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 use super::folder::Folder;
 use super::keys::{KeyFolder, Serving};
 use super::signals::{Stop, die_with};
-use crate::exit::Exit;
+use crate::exit::{Exit, UsageError};
 
 /// Where the server listens unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:7420";
@@ -76,6 +77,16 @@ pub struct ServeArgs {
         hide_env_values = true
     )]
     pub blobs: Option<String>,
+    /// Take events that github, gitlab or others (standard) push, signed with the secret that is in env:NAME or
+    /// file:PATH; may be repeated
+    #[arg(
+        long = "webhook",
+        env = "AIRBOSS_WEBHOOKS",
+        value_name = "SENDER=SECRET",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub webhooks: Vec<SenderSecret>,
     /// The process that supervises this one
     #[arg(long, hide = true, value_name = "PID")]
     pub supervisor: Option<u32>,
@@ -118,6 +129,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}; find who does with `ss -ltnp`, or name another address with --listen", args.listen)
     })?;
+    let webhooks = Senders::new(args.webhooks.clone()).map_err(UsageError)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(certificate), Some(key)) => Some(airboss_server::tls(certificate, key)?),
         _ => None,
@@ -155,6 +167,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         blobs,
         token: folder.token()?,
         limits: Limits::default(),
+        webhooks,
         log_key,
         data_dir: folder.path().display().to_string(),
         store: named,

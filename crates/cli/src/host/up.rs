@@ -74,6 +74,9 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     if let Some(url) = &args.serve.url {
         serve.args(["--url", url]);
     }
+    for webhook in &args.serve.webhooks {
+        serve.args(["--webhook", &webhook.to_string()]);
+    }
     if let Some(blobs) = &args.serve.blobs {
         serve.args(["--blobs", blobs]);
     }

@@ -39,6 +39,24 @@ fn release(lines: &mut Vec<Line>, found: &ReleaseTrace) {
         fact(lines, "found by", Chunk::new(why));
     }
     fact(lines, "artifact", Chunk::new(artifact(found)));
+    let build = &found.build;
+    for (name, value) in [
+        ("commit", &build.commit),
+        ("ref", &build.reference),
+        ("repository", &build.repository),
+        ("run", &build.run),
+        ("actor", &build.actor),
+        ("builder", &build.builder),
+    ] {
+        if let Some(value) = value {
+            fact(lines, name, Chunk::new(value));
+        }
+    }
+    for run in &found.tests {
+        let name = run.name.as_deref().unwrap_or(&run.source);
+        let text = format!("{name}: {} ({})", run.summary, words::short_digest(&run.id));
+        fact(lines, "tests", Chunk::new(text));
+    }
     for other in &found.same_content {
         fact(lines, "same content", Chunk::styled(other, Style::Name));
     }

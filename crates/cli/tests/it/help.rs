@@ -2,7 +2,7 @@ use airboss_cli::args::Cli;
 use clap::CommandFactory as _;
 
 /// Verbs whose flags this crate's client side owns.
-pub const CLIENT_VERBS: [&str; 21] = [
+pub const CLIENT_VERBS: [&str; 22] = [
     "keys",
     "artifact",
     "record",
@@ -21,6 +21,7 @@ pub const CLIENT_VERBS: [&str; 21] = [
     "explain",
     "logs",
     "token",
+    "webhook",
     "doctor",
     "completions",
     "help",

@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::evidence::BuildView;
 use super::views::RolloutView;
 
 /// What is to be traced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct TraceQuery {
-    /// A release, a rollout, a version, a digest or its first digits (7 or more), a person, or an
-    /// environment.
+    /// A release, a rollout, a version, a digest or commit or its first digits (7 or more), the address
+    /// or number of a run of CI, a test report by name or digest, a person, or an environment.
     pub about: String,
     /// At most so many releases, 1 to 100; 20 where not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +48,12 @@ pub struct ReleaseTrace {
     pub created_by: String,
     /// Other releases with the same content.
     pub same_content: Vec<String>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub build: BuildView,
+    /// The reports of its tests, in the order of their arrival.
+    #[serde(default)]
+    pub tests: Vec<TestRun>,
     /// Its rollouts, newest first, at most 50.
     pub rollouts: Vec<RolloutView>,
     /// Environments where it serves users now.
@@ -55,6 +62,21 @@ pub struct ReleaseTrace {
     pub people: Vec<Deed>,
     /// What nothing is recorded of, in one line each.
     pub missing: Vec<String>,
+}
+
+/// A report of tests about a release's artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TestRun {
+    /// SHA-256 of the report.
+    pub id: String,
+    /// What was tested, or where the run is, as the report says.
+    pub name: Option<String>,
+    /// How it went, in one line.
+    pub summary: String,
+    /// Where it is from: a file's name, or an address.
+    pub source: String,
+    /// When it was first seen.
+    pub at: String,
 }
 
 /// Something that a person did.

@@ -10,6 +10,7 @@ pub mod rollouts;
 pub mod system;
 pub mod tokens;
 pub mod trace;
+pub mod webhooks;
 
 use airboss_runtime::Runtime;
 use axum::http::HeaderMap;

@@ -21,7 +21,7 @@ use crate::api::evidence::{
 use crate::api::views::Problem;
 use crate::dossier::{self, Known};
 use crate::problem::{Failure, Result};
-use crate::{Here, Site};
+use crate::{Here, Site, webhook};
 
 /// The largest file of documents that is taken, in bytes.
 const DOCUMENTS_MAX: usize = airboss_attest::DOCUMENT_BYTES_MAX;
@@ -63,6 +63,7 @@ async fn register(
     let digest: Option<Digest> = request.digest.as_deref().map(str::parse).transpose()?;
     let row = ensure(&site, &id, digest, &request.by).await?;
     let warnings = remember(&site, &id, &request.build).await?;
+    webhook::fill(&site, &id).await?;
     let mut view = whole(&site, row).await?;
     view.warnings.splice(0..0, warnings);
     Ok((StatusCode::CREATED, Json(view)))
@@ -123,12 +124,11 @@ pub(crate) async fn remember(
         return Ok(Vec::new());
     }
     for (name, value) in &told {
-        if value
-            .as_ref()
-            .is_some_and(|it| it.len() > FIELD_MAX || it.contains(char::is_control))
-        {
+        if value.as_ref().is_some_and(|it| {
+            it.trim().is_empty() || it.len() > FIELD_MAX || it.contains(char::is_control)
+        }) {
             return Err(Failure::invalid(format!(
-                "`{name}` is longer than {FIELD_MAX} bytes or has control characters"
+                "`{name}` is empty, longer than {FIELD_MAX} bytes, or has control characters; leave out what is not known"
             )));
         }
     }

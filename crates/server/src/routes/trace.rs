@@ -11,10 +11,11 @@ use axum::extract::{Query, State};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::trace::{Deed, ReleaseTrace, Trace, TraceQuery};
+use crate::api::evidence::BuildView;
+use crate::api::trace::{Deed, ReleaseTrace, TestRun, Trace, TraceQuery};
 use crate::api::views::Problem;
 use crate::problem::{Failure, Result};
-use crate::{Here, Site, draw};
+use crate::{Here, Site, dossier, draw};
 
 /// Rollouts of a release that are listed at most.
 const ROLLOUTS_MAX: u32 = 50;
@@ -29,7 +30,8 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
     OpenApiRouter::new().routes(routes!(trace))
 }
 
-/// Everything linked to something: a release, rollout, version, digest, person or environment.
+/// Everything linked to something: a release, rollout, version, digest, commit, run of CI, test report,
+/// person or environment.
 #[utoipa::path(
     get, path = "/api/v1/trace", tag = "trace", params(TraceQuery),
     responses((status = 200, body = Trace), (status = 404, body = Problem), (status = 422, body = Problem))
@@ -51,7 +53,7 @@ async fn trace(State(site): Here, Query(query): Query<TraceQuery>) -> Result<Jso
     let mut found = finder.found;
     if found.is_empty() {
         return Err(Failure::not_found(format!(
-            "nothing is recorded of `{about}`: it is no release, rollout, version, digest (or its first {DIGITS_MIN} digits), environment or person that any event names"
+            "nothing is recorded of `{about}`: it is no release, rollout, version, digest or commit (or the first {DIGITS_MIN} digits of one), run, test report, environment or person"
         )));
     }
     found.sort_by(|(a, _), (b, _)| (b.at, &b.id).cmp(&(a.at, &a.id)));
@@ -92,15 +94,37 @@ impl Finder<'_> {
         if is_digest {
             let prefix = format!("sha256:{}", digits.to_ascii_lowercase());
             self.releases(
-                ReleaseFilter::Digest(prefix),
+                ReleaseFilter::Digest(prefix.clone()),
                 "its artifact has this digest",
             )
             .await?;
+            let image = ReleaseFilter::Image(prefix.clone());
+            self.releases(image, "made of an image with this digest")
+                .await?;
+            let document = ReleaseFilter::Document(prefix);
+            self.releases(document, "a document about its artifact has this digest")
+                .await?;
         }
-        self.releases(ReleaseFilter::Version(about.to_owned()), "its version")
-            .await?;
-        self.releases(ReleaseFilter::By(about.to_owned()), "made by this person")
-            .await?;
+        if is_digest && digits == about {
+            let commit = ReleaseFilter::Commit(about.to_ascii_lowercase());
+            self.releases(commit, "built from this commit").await?;
+        }
+        let owned = || about.to_owned();
+        for (filter, why) in [
+            (ReleaseFilter::Version(owned()), "its version"),
+            (ReleaseFilter::By(owned()), "made by this person"),
+            (ReleaseFilter::Run(owned()), "built by this run"),
+            (
+                ReleaseFilter::Actor(owned()),
+                "built by a run of this person",
+            ),
+            (
+                ReleaseFilter::Said(quoted(about)),
+                "a document about its artifact names it",
+            ),
+        ] {
+            self.releases(filter, why).await?;
+        }
         self.rollouts(about).await?;
         self.events(about).await
     }
@@ -131,9 +155,7 @@ impl Finder<'_> {
 
     /// Events that name it: what a person decided, for instance.
     async fn events(&mut self, about: &str) -> Result<()> {
-        // As it stands in a JSON text, quotes and all, so that a part of a name is not enough.
-        let quoted = serde_json::Value::from(about).to_string();
-        for row in self.store.events_naming(&quoted, self.most).await? {
+        for row in self.store.events_naming(&quoted(about), self.most).await? {
             if let Some(id) = &row.rollout
                 && let Some(rollout) = self.store.rollout(id).await?
             {
@@ -166,6 +188,11 @@ impl Finder<'_> {
             None => self.found.push((row, vec![why.to_owned()])),
         }
     }
+}
+
+/// As it stands in a JSON text, quotes and all, so that a part of a name is not enough.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// Everything that is linked to a release.
@@ -207,6 +234,19 @@ async fn linked(store: &dyn Store, row: ReleaseRow, found_by: Vec<String>) -> Re
     if artifact.is_none() {
         missing.push("the artifact: its content is not kept here".to_owned());
     }
+    let build = store.build(&row.id).await?;
+    if build.is_none() {
+        missing.push("the build: nobody told commit, run or actor".to_owned());
+    }
+    let documents = store.attestations(&row.digest).await?;
+    let tests: Vec<TestRun> = documents
+        .into_iter()
+        .filter_map(dossier::Known::read)
+        .filter_map(|known| known.test_run())
+        .collect();
+    if tests.is_empty() {
+        missing.push("test results: nobody handed any in".to_owned());
+    }
     if rollouts.is_empty() {
         missing.push("rollouts: it was never rolled out".to_owned());
     }
@@ -223,6 +263,8 @@ async fn linked(store: &dyn Store, row: ReleaseRow, found_by: Vec<String>) -> Re
             .filter(|other| other.id != row.id)
             .map(|other| other.id.to_string())
             .collect(),
+        build: build.map(BuildView::from).unwrap_or_default(),
+        tests,
         rollouts: rollouts.iter().map(draw::rollout).collect(),
         serves_in,
         people,

@@ -13,6 +13,7 @@ use airboss_runtime::evidence::Keys;
 use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
+use airboss_server::webhook::{SenderSecret, Senders};
 use airboss_server::{Site, app};
 use airboss_store::{SqliteOptions, SqliteStore, Store};
 use airboss_targets::process::protocol::{Report, TrafficIncrement};
@@ -46,6 +47,11 @@ impl Server {
 
     /// With artifacts kept elsewhere.
     pub async fn keeping(folder: TempDir, blobs: Blobs) -> Self {
+        Self::hearing(folder, blobs, Vec::new()).await
+    }
+
+    /// With senders that may push events.
+    pub async fn hearing(folder: TempDir, blobs: Blobs, senders: Vec<SenderSecret>) -> Self {
         let store: Arc<dyn Store> = Arc::new(
             SqliteStore::open(folder.path().join("airboss.db"), SqliteOptions::default())
                 .await
@@ -63,6 +69,7 @@ impl Server {
             blobs,
             token: TOKEN.to_owned(),
             limits: Limits::default(),
+            webhooks: Senders::new(senders).unwrap(),
             log_key: log_key(),
             data_dir: folder.path().display().to_string(),
             store: "SQLite".to_owned(),

@@ -23,3 +23,4 @@ mod recording;
 mod retention;
 mod streams;
 mod trace;
+mod webhooks;

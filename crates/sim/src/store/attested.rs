@@ -2,8 +2,8 @@
 
 use airboss_model::{Digest, ReleaseId, Timestamp};
 use airboss_store::{
-    ATTESTATIONS_MAX, AttestationRow, BuildFilter, BuildRow, DocumentRow, NewAttestation,
-    StoreError,
+    ATTESTATIONS_MAX, AttestationRow, BuildRow, DOCUMENTS_SEARCHED, DeliveryFilter, DeliveryRow,
+    DocumentRow, NewAttestation, ReleaseFilter, ReleaseRow, StoreError,
 };
 
 use super::tables::{Tables, conflict, most};
@@ -96,29 +96,62 @@ impl Tables {
             .find(|it| it.release == *release)
             .cloned()
     }
-    pub(super) fn builds(&self, filter: &BuildFilter, limit: u32) -> Vec<BuildRow> {
-        let fits = |it: &&BuildRow| match filter {
-            BuildFilter::Commit(prefix) => it
-                .commit
-                .as_ref()
-                .is_some_and(|commit| commit.starts_with(prefix)),
-            BuildFilter::Run(run) => it.run.as_ref() == Some(run),
+    pub(super) fn put_delivery(
+        &mut self,
+        delivery: &DeliveryRow,
+        forget_before: Timestamp,
+    ) -> bool {
+        self.deliveries.retain(|kept| kept.at >= forget_before);
+        let new = !self.deliveries.iter().any(|kept| kept.id == delivery.id);
+        if new {
+            self.deliveries.push(delivery.clone());
+        }
+        new
+    }
+    pub(super) fn deliveries(&self, filter: &DeliveryFilter, limit: u32) -> Vec<DeliveryRow> {
+        let fits = |it: &&DeliveryRow| match filter {
+            DeliveryFilter::All => true,
+            DeliveryFilter::Id(id) => it.id == *id,
+            DeliveryFilter::About {
+                release,
+                commit,
+                run,
+            } => {
+                (release.is_some() && it.release == *release)
+                    || (commit.is_some() && it.commit == *commit)
+                    || (run.is_some() && it.run == *run)
+            }
         };
-        let mut rows: Vec<BuildRow> = self.builds.iter().filter(fits).cloned().collect();
-        rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.release.cmp(&b.release)));
+        let mut rows: Vec<DeliveryRow> = self.deliveries.iter().filter(fits).cloned().collect();
+        rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.id.cmp(&b.id)));
         rows.truncate(most(limit, 50, 500));
         rows
     }
-    pub(super) fn put_delivery(
-        &mut self,
-        id: &str,
-        at: Timestamp,
-        forget_before: Timestamp,
-    ) -> bool {
-        self.deliveries.retain(|_, kept| *kept >= forget_before);
-        match self.deliveries.contains_key(id) {
-            true => false,
-            false => self.deliveries.insert(id.to_owned(), at).is_none(),
+    /// True where a release belongs to what is looked for by what is said of it.
+    pub(super) fn is_said(&self, row: &ReleaseRow, filter: &ReleaseFilter) -> bool {
+        let build = || self.build(&row.id);
+        let newest = self.attestations.iter().rev();
+        let mut documents = newest
+            .take(DOCUMENTS_SEARCHED as usize)
+            .map(|it| &it.row)
+            .filter(|it| it.digest == row.digest);
+        match filter {
+            ReleaseFilter::Commit(prefix) => {
+                let commit = build().and_then(|it| it.commit);
+                commit.is_some_and(|it| it.starts_with(prefix))
+            }
+            ReleaseFilter::Run(run) => build().and_then(|it| it.run).is_some_and(|it| {
+                let is_number = run.bytes().all(|digit| digit.is_ascii_digit());
+                it == *run
+                    || it.starts_with(&format!("{run}/"))
+                    || (is_number && format!("{it}/").contains(&format!("/{run}/")))
+            }),
+            ReleaseFilter::Actor(name) => build().and_then(|it| it.actor).as_ref() == Some(name),
+            ReleaseFilter::Document(prefix) => {
+                documents.any(|it| it.id.to_string().starts_with(prefix))
+            }
+            ReleaseFilter::Said(text) => documents.any(|it| it.facts.to_string().contains(text)),
+            _ => false,
         }
     }
 }

@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, Origin, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
-    ArtifactFilter, ArtifactRow, AttestationRow, BuildFilter, BuildRow, Commit, Committed,
-    DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow, KeptArtifact,
-    LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow,
-    Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
+    ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed, DeliveryFilter,
+    DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow,
+    KeptArtifact, LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter,
+    ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
 };
 use async_trait::async_trait;
 
@@ -184,16 +184,15 @@ impl Store for SimStore {
     async fn build(&self, release: &ReleaseId) -> Result<Option<BuildRow>> {
         self.call("a build", |t| Ok(t.build(release))).await
     }
-    async fn builds(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<BuildRow>> {
-        self.call("builds", |t| Ok(t.builds(filter, limit))).await
+    async fn put_delivery(&self, delivery: &DeliveryRow, forget_before: Timestamp) -> Result<bool> {
+        self.call(
+            "a delivery",
+            |t| Ok(t.put_delivery(delivery, forget_before)),
+        )
+        .await
     }
-    async fn put_delivery(
-        &self,
-        id: &str,
-        at: Timestamp,
-        forget_before: Timestamp,
-    ) -> Result<bool> {
-        self.call("a delivery", |t| Ok(t.put_delivery(id, at, forget_before)))
+    async fn deliveries(&self, filter: &DeliveryFilter, limit: u32) -> Result<Vec<DeliveryRow>> {
+        self.call("deliveries", |t| Ok(t.deliveries(filter, limit)))
             .await
     }
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId> {

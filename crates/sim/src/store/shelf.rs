@@ -74,6 +74,15 @@ impl Shelf {
         }
     }
 
+    /// True where an artifact was made of an image with a digest that begins so.
+    pub fn is_made_of(&self, digest: &Digest, prefix: &str) -> bool {
+        let origins = self.artifacts.get(digest).map(|kept| &kept.origins);
+        origins.into_iter().flatten().any(|known| {
+            let of = [known.origin.resolved, known.origin.manifest];
+            of.iter().any(|it| it.to_string().starts_with(prefix))
+        })
+    }
+
     pub fn list(&self, filter: &ArtifactFilter, releases: &[ReleaseRow]) -> Vec<KeptArtifact> {
         let wanted = |kept: &&KeptArtifact| {
             let from = |is: &dyn Fn(&Origin) -> bool| kept.origins.iter().any(|it| is(&it.origin));
@@ -83,9 +92,9 @@ impl Shelf {
                 && filter
                     .kept
                     .is_none_or(|there| there == kept.removed.is_none())
-                && filter
-                    .manifest
-                    .is_none_or(|manifest| from(&|origin| origin.manifest == manifest))
+                && filter.manifest.is_none_or(|manifest| {
+                    from(&|it| it.manifest == manifest || it.resolved == manifest)
+                })
                 && filter.tag.as_ref().is_none_or(|(repository, tag)| {
                     from(&|origin| {
                         origin.repository == *repository && origin.tag.as_ref() == Some(tag)

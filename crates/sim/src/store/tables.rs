@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use airboss_ledger::{Frontier, Hash, Record, Tile, Walk};
 use airboss_model::{Digest, LaneId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
-    ArtifactFilter, ArtifactRow, BuildRow, Commit, Committed, EffectRow, EventFilter, EventRow,
-    EvidenceRow, InboxEntry, InputRow, KeptArtifact, LaneRow, NAMED_AMONG, NewAttestation,
-    NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow, RolloutFilter, RolloutRow,
-    ServiceRow, StoreError, TokenRow,
+    ArtifactFilter, ArtifactRow, BuildRow, Commit, Committed, DeliveryRow, EffectRow, EventFilter,
+    EventRow, EvidenceRow, InboxEntry, InputRow, KeptArtifact, LaneRow, NAMED_AMONG,
+    NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow, RolloutFilter,
+    RolloutRow, ServiceRow, StoreError, TokenRow,
 };
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ pub struct Tables {
     releases: Vec<ReleaseRow>,
     pub(super) attestations: Vec<NewAttestation>,
     pub(super) builds: Vec<BuildRow>,
-    pub(super) deliveries: BTreeMap<String, Timestamp>,
+    pub(super) deliveries: Vec<DeliveryRow>,
     counters: BTreeMap<ServiceName, u64>,
     lanes: BTreeMap<LaneId, LaneTable>,
     inbox: Vec<InboxEntry>,
@@ -134,6 +134,9 @@ impl Tables {
             ReleaseFilter::Version(version) => row.id.version() == version,
             ReleaseFilter::Digest(prefix) => row.digest.to_string().starts_with(prefix),
             ReleaseFilter::By(name) => row.created_by == *name,
+            ReleaseFilter::Since(at) => row.at >= *at,
+            ReleaseFilter::Image(prefix) => self.shelf.is_made_of(&row.digest, prefix),
+            said => self.is_said(row, said),
         };
         let newest = self.releases.iter().rev().filter(fits);
         newest.take(most(limit, 50, 500)).cloned().collect()

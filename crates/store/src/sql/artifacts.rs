@@ -194,6 +194,8 @@ pub(super) async fn list(db: &Pool, filter: &ArtifactFilter) -> Result<Vec<KeptA
     if let Some(manifest) = &filter.manifest {
         sql.push(" AND digest IN (SELECT digest FROM origins WHERE manifest = ")
             .push_bind(manifest.to_string())
+            .push(" OR resolved = ")
+            .push_bind(manifest.to_string())
             .push(")");
     }
     if let Some((repository, tag)) = &filter.tag {

@@ -33,6 +33,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "tokens",
         include_str!("../../migrations/0012_tokens.sql"),
     ),
+    (
+        14,
+        "deliveries",
+        include_str!("../../migrations/0014_deliveries.sql"),
+    ),
 ];
 
 const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS schema_steps (
@@ -80,7 +85,7 @@ pub(crate) async fn newest(db: &mut Db) -> Result<Option<i64>, Fault> {
 
 /// Refuses a database of a newer Airboss; `named` says which one it is.
 pub(crate) fn check(newest: Option<i64>, named: &str) -> Result<(), StoreError> {
-    let known = STEPS.last().map_or(0, |(number, ..)| *number);
+    let known = STEPS.iter().map(|(number, ..)| *number).max().unwrap_or(0);
     match newest {
         Some(found) if found > known => Err(StoreError::TooNew {
             path: named.to_owned(),

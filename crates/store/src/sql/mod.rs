@@ -11,6 +11,7 @@ mod commit;
 pub(crate) mod connect;
 mod copy;
 pub(crate) mod db;
+mod deliveries;
 mod effects;
 mod events;
 mod evidence;
@@ -39,10 +40,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::{
-    ArtifactFilter, ArtifactRow, AttestationRow, BuildFilter, BuildRow, Commit, Committed,
-    DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow, KeptArtifact,
-    LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter, ReleaseRow,
-    Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
+    ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed, DeliveryFilter,
+    DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow,
+    KeptArtifact, LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter,
+    ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
 };
 use codec::limit;
 use connect::Connect;
@@ -231,22 +232,16 @@ impl<B: Backend> Store for SqlStore<B> {
         let query = builds::get(&self.readers, release.as_str());
         self.read("the reading of a build", query).await
     }
-    async fn builds(&self, filter: &BuildFilter, count: u32) -> Result<Vec<BuildRow>> {
-        let query = builds::list(&self.readers, filter, limit(count, 50, 500));
-        self.read("the reading of builds", query).await
-    }
-    async fn put_delivery(
-        &self,
-        id: &str,
-        at: Timestamp,
-        forget_before: Timestamp,
-    ) -> Result<bool> {
-        let deliver = builds::Deliver {
-            id: id.to_owned(),
-            at,
+    async fn put_delivery(&self, delivery: &DeliveryRow, forget_before: Timestamp) -> Result<bool> {
+        let deliver = deliveries::Deliver {
+            delivery: delivery.clone(),
             forget_before,
         };
         self.writer.run(deliver).await
+    }
+    async fn deliveries(&self, filter: &DeliveryFilter, count: u32) -> Result<Vec<DeliveryRow>> {
+        let query = deliveries::list(&self.readers, filter, limit(count, 50, 500));
+        self.read("the reading of deliveries", query).await
     }
 
     async fn allocate_rollout(&self, service: &ServiceName) -> Result<RolloutId> {

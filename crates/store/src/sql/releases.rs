@@ -2,11 +2,11 @@
 
 use airboss_model::{Digest, ReleaseId, RolloutId, ServiceName};
 
-use super::codec::{Columns as _, micros};
+use super::codec::{Columns as _, integer, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::writer::Write;
-use crate::{ReleaseFilter, ReleaseRow, StoreError};
+use crate::{DOCUMENTS_SEARCHED, ReleaseFilter, ReleaseRow, StoreError};
 
 const CREATE: &str = "INSERT INTO releases (id, service, digest, manifest_hash, created_by, at)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
@@ -103,27 +103,76 @@ pub(super) async fn find(
     filter: &ReleaseFilter,
     limit: i64,
 ) -> Result<Vec<ReleaseRow>, Fault> {
-    let rows = finding(filter, limit).fetch_all(db).await?;
+    let rows = finding(filter, limit)?.fetch_all(db).await?;
     rows.iter().map(read).collect()
 }
 
-fn finding(filter: &ReleaseFilter, limit: i64) -> Sql {
+fn finding(filter: &ReleaseFilter, limit: i64) -> Result<Sql, Fault> {
     let mut query = Sql::begin(FIND);
     match filter {
         // As in the index `releases_of_version`.
         ReleaseFilter::Version(version) => query
             .push("substr(id, length(service) + 2) = ")
             .push_bind(version),
-        // Digests are of ASCII letters below `g`.
-        ReleaseFilter::Digest(prefix) => query
-            .push("digest >= ")
-            .push_bind(prefix)
-            .push(" AND digest < ")
-            .push_bind(format!("{prefix}g")),
+        ReleaseFilter::Digest(prefix) => begins(&mut query, "digest", prefix),
         ReleaseFilter::By(name) => query.push("created_by = ").push_bind(name),
+        ReleaseFilter::Since(at) => query.push("at >= ").push_bind(micros(*at)),
+        ReleaseFilter::Commit(prefix) => {
+            query.push("id IN (SELECT release FROM builds WHERE ");
+            begins(&mut query, "commit_id", prefix).push(")")
+        }
+        ReleaseFilter::Run(run) => {
+            query
+                .push("id IN (SELECT release FROM builds WHERE run = ")
+                .push_bind(run)
+                // Attempts and the like come behind a slash; `0` is what comes behind that.
+                .push(" OR (run >= ")
+                .push_bind(format!("{run}/"))
+                .push(" AND run < ")
+                .push_bind(format!("{run}0"))
+                .push(")");
+            if run.bytes().all(|it| it.is_ascii_digit()) {
+                for pattern in [format!("%/{run}"), format!("%/{run}/%")] {
+                    query.push(" OR run LIKE ").push_bind(pattern);
+                }
+            }
+            query.push(")")
+        }
+        ReleaseFilter::Actor(name) => query
+            .push("id IN (SELECT release FROM builds WHERE actor = ")
+            .push_bind(name)
+            .push(")"),
+        ReleaseFilter::Image(prefix) => {
+            query.push("digest IN (SELECT digest FROM origins WHERE (");
+            begins(&mut query, "resolved", prefix).push(") OR (");
+            begins(&mut query, "manifest", prefix).push("))")
+        }
+        ReleaseFilter::Document(prefix) => {
+            query.push("digest IN (SELECT digest FROM attestations WHERE ");
+            begins(&mut query, "id", prefix).push(")")
+        }
+        // As in `events::NAMING`.
+        ReleaseFilter::Said(text) => query
+            .push("digest IN (SELECT digest FROM (SELECT digest, facts FROM attestations ORDER BY number DESC LIMIT ")
+            .push_bind(integer(DOCUMENTS_SEARCHED)?)
+            .push(") AS newest WHERE replace(facts, ")
+            .push_bind(text)
+            .push(", '') <> facts)"),
     };
     query.push(" ORDER BY number DESC LIMIT ").push_bind(limit);
+    Ok(query)
+}
+
+/// Hexadecimal digits are below `g`.
+fn begins<'a>(query: &'a mut Sql, column: &str, prefix: &str) -> &'a mut Sql {
     query
+        .push(column)
+        .push(" >= ")
+        .push_bind(prefix)
+        .push(" AND ")
+        .push(column)
+        .push(" < ")
+        .push_bind(format!("{prefix}g"))
 }
 
 fn read(row: &Row) -> Result<ReleaseRow, Fault> {

@@ -1,8 +1,8 @@
 //! What CI and others say of artifacts.
 
 use airboss_store::{
-    ATTESTATIONS_MAX, AttestationRow, BuildFilter, BuildRow, DocumentRow, NewAttestation, Store,
-    StoreError,
+    ATTESTATIONS_MAX, AttestationRow, BuildRow, DeliveryFilter, DeliveryRow, DocumentRow,
+    NewAttestation, ReleaseFilter, Store, StoreError,
 };
 use serde_json::json;
 
@@ -150,34 +150,161 @@ pub async fn what_ci_told_stays_and_what_is_new_is_added(store: &dyn Store) {
     assert_eq!(store.build(&release).await.unwrap(), Some(kept));
 }
 
-pub async fn builds_are_found_by_commit_and_run(store: &dyn Store) {
-    for (release, commit, run) in [
-        ("shop@1.0.0", "abc1f", "r1"),
-        ("shop@2.0.0", "abc2", "r2"),
-        ("cart@1.0.0", "abd", "r2"),
+pub async fn releases_are_found_by_what_is_said_of_them(store: &dyn Store) {
+    for (id, content, commit, run, actor) in [
+        ("shop@1.0.0", 1, "abc1f", "https://ci/runs/7", "ann"),
+        (
+            "shop@2.0.0",
+            2,
+            "abc2",
+            "https://ci/runs/8/attempts/2",
+            "bob",
+        ),
+        ("cart@1.0.0", 3, "abd", "https://ci/runs/80", "ann"),
     ] {
-        let build = build(release, Some(commit), Some(run));
+        let release = crate::make::release(id, content);
+        store.create_release(&release).await.unwrap();
+        let mut build = build(id, Some(commit), Some(run));
+        build.actor = Some(actor.to_owned());
         store.put_build(&build).await.unwrap();
     }
-    let found = async |filter| {
-        let builds = store.builds(&filter, 0).await.unwrap();
-        let mut found: Vec<_> = builds
-            .into_iter()
-            .map(|it| it.release.to_string())
-            .collect();
-        found.sort();
-        found
+    let mut report = said(2, 7);
+    report.row.facts = json!({ "kind": "tests", "name": "unit of the \"shop\"" });
+    store.put_attestations(&[report]).await.unwrap();
+    let artifact = airboss_store::ArtifactRow {
+        digest: digest(3),
+        size: 1,
+        source: String::new(),
+        at: at(1),
     };
-    let by_commit = found(BuildFilter::Commit("abc".to_owned())).await;
-    assert_eq!(by_commit, ["shop@1.0.0", "shop@2.0.0"]);
-    let whole = found(BuildFilter::Commit("abc1f".to_owned())).await;
-    assert_eq!(whole, ["shop@1.0.0"]);
-    let by_run = found(BuildFilter::Run("r2".to_owned())).await;
-    assert_eq!(by_run, ["cart@1.0.0", "shop@2.0.0"]);
+    store.put_artifact(&artifact).await.unwrap();
+    let origin = airboss_model::Origin {
+        repository: "registry.test/cart".to_owned(),
+        tag: None,
+        resolved: digest(40),
+        manifest: digest(41),
+        platform: None,
+    };
+    store.put_origin(&digest(3), &origin, at(1)).await.unwrap();
+    let of = |text: &str| text.to_owned();
+    let table: &[(ReleaseFilter, &[&str])] = &[
+        (
+            ReleaseFilter::Commit(of("abc")),
+            &["shop@2.0.0", "shop@1.0.0"],
+        ),
+        (ReleaseFilter::Commit(of("abc1f")), &["shop@1.0.0"]),
+        (ReleaseFilter::Run(of("https://ci/runs/7")), &["shop@1.0.0"]),
+        (ReleaseFilter::Run(of("https://ci/runs/8")), &["shop@2.0.0"]),
+        (ReleaseFilter::Run(of("8")), &["shop@2.0.0"]),
+        (
+            ReleaseFilter::Run(of("https://ci/runs")),
+            &["cart@1.0.0", "shop@2.0.0", "shop@1.0.0"],
+        ),
+        (ReleaseFilter::Run(of("%")), &[]),
+        (
+            ReleaseFilter::Actor(of("ann")),
+            &["cart@1.0.0", "shop@1.0.0"],
+        ),
+        (
+            ReleaseFilter::Document(digest(7).to_string()),
+            &["shop@2.0.0"],
+        ),
+        (
+            ReleaseFilter::Document(of("sha256:0707070")),
+            &["shop@2.0.0"],
+        ),
+        (
+            ReleaseFilter::Said(json!("unit of the \"shop\"").to_string()),
+            &["shop@2.0.0"],
+        ),
+        (ReleaseFilter::Said(of("\"unit\"")), &[]),
+        (
+            ReleaseFilter::Image(digest(40).to_string()),
+            &["cart@1.0.0"],
+        ),
+        (
+            ReleaseFilter::Image(digest(41).to_string()),
+            &["cart@1.0.0"],
+        ),
+        (ReleaseFilter::Image(digest(42).to_string()), &[]),
+    ];
+    for (filter, expected) in table {
+        let found = store.find_releases(filter, 0).await.unwrap();
+        let found: Vec<String> = found.iter().map(|it| it.id.to_string()).collect();
+        assert_eq!(found, *expected, "{filter:?}");
+    }
+}
+
+pub async fn releases_since_a_time_are_found(store: &dyn Store) {
+    for (id, seconds) in [("shop@1.0.0", 5), ("cart@1.0.0", 6), ("shop@1.0.1", 7)] {
+        let mut row = crate::make::release(id, 1);
+        row.at = at(seconds);
+        store.create_release(&row).await.unwrap();
+    }
+    let since = ReleaseFilter::Since(at(6));
+    let found = store.find_releases(&since, 0).await.unwrap();
+    let found: Vec<String> = found.iter().map(|it| it.id.to_string()).collect();
+    assert_eq!(found, ["shop@1.0.1", "cart@1.0.0"]);
+}
+
+fn delivery(id: &str, seconds: i64) -> DeliveryRow {
+    DeliveryRow {
+        id: id.to_owned(),
+        sender: "github".to_owned(),
+        event: "workflow_run".to_owned(),
+        outcome: "noted".to_owned(),
+        build: Some(json!({ "actor": "ann" })),
+        commit: Some("abc1".to_owned()),
+        run: Some(format!("https://ci/{id}")),
+        release: (id == "a").then(|| "shop@1.0.0".parse().unwrap()),
+        at: at(seconds),
+    }
 }
 
 pub async fn a_delivery_is_taken_once_until_it_is_forgotten(store: &dyn Store) {
-    assert!(store.put_delivery("a", at(10), at(0)).await.unwrap());
-    assert!(!store.put_delivery("a", at(20), at(10)).await.unwrap());
-    assert!(store.put_delivery("a", at(30), at(11)).await.unwrap());
+    let mut again = delivery("a", 20);
+    again.outcome = "otherwise".to_owned();
+    assert!(store.put_delivery(&delivery("a", 10), at(0)).await.unwrap());
+    assert!(!store.put_delivery(&again, at(10)).await.unwrap());
+    let all = store.deliveries(&DeliveryFilter::All, 0).await.unwrap();
+    assert_eq!(all, [delivery("a", 10)]);
+    assert!(
+        store
+            .put_delivery(&delivery("a", 30), at(11))
+            .await
+            .unwrap()
+    );
+}
+
+pub async fn deliveries_are_found_by_id_commit_and_run(store: &dyn Store) {
+    let mut other = delivery("b", 2);
+    (other.commit, other.build) = (None, None);
+    for row in [&delivery("a", 1), &other, &delivery("c", 3)] {
+        assert!(store.put_delivery(row, at(0)).await.unwrap());
+    }
+    let about = |commit: Option<&str>, run: Option<&str>| DeliveryFilter::About {
+        release: None,
+        commit: commit.map(str::to_owned),
+        run: run.map(str::to_owned),
+    };
+    let of_release = DeliveryFilter::About {
+        release: Some("shop@1.0.0".parse().unwrap()),
+        commit: None,
+        run: None,
+    };
+    let table: &[(DeliveryFilter, &[&str])] = &[
+        (DeliveryFilter::All, &["c", "b", "a"]),
+        (DeliveryFilter::Id("b".to_owned()), &["b"]),
+        (about(Some("abc1"), None), &["c", "a"]),
+        (about(Some("abc"), Some("https://ci/b")), &["b"]),
+        (about(None, None), &[]),
+        (of_release, &["a"]),
+    ];
+    for (filter, expected) in table {
+        let found = store.deliveries(filter, 0).await.unwrap();
+        let found: Vec<&str> = found.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(found, *expected, "{filter:?}");
+    }
+    let one = store.deliveries(&DeliveryFilter::All, 1).await.unwrap();
+    assert_eq!(one, [delivery("c", 3)]);
 }

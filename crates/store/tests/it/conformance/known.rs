@@ -167,6 +167,11 @@ pub async fn an_artifact_knows_its_origins_and_what_their_tags_point_to_now(stor
     };
     let found = store.artifacts(&of_manifest).await.unwrap();
     assert_eq!(found.len(), 1);
+    let of_index = ArtifactFilter {
+        manifest: Some(digest(40)),
+        ..ArtifactFilter::default()
+    };
+    assert_eq!(store.artifacts(&of_index).await.unwrap(), found);
     let known = &found[0].origins;
     assert_eq!(known.len(), 2);
     assert_eq!((&known[0].origin, known[0].seen), (&pinned, None));

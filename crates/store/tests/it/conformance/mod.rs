@@ -23,8 +23,10 @@ macro_rules! suite {
                 a_document_comes_back_byte_for_byte
                 every_document_is_found_in_the_order_of_arrival
                 what_ci_told_stays_and_what_is_new_is_added
-                builds_are_found_by_commit_and_run
-                a_delivery_is_taken_once_until_it_is_forgotten;
+                releases_are_found_by_what_is_said_of_them
+                releases_since_a_time_are_found
+                a_delivery_is_taken_once_until_it_is_forgotten
+                deliveries_are_found_by_id_commit_and_run;
             claims:
                 a_lane_of_a_dead_owner_is_claimed_with_a_higher_epoch
                 a_lane_of_a_living_owner_is_left_alone
