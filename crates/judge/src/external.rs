@@ -19,14 +19,29 @@ const BET: f64 = 3.0;
 const RAISED: f64 = 6.9;
 const HEIGHT: f64 = 9.2;
 /// Seconds before the long-run level is trusted where no history gives it.
-const WARM_UP: f64 = 60.0;
+const WARM_UP: f64 = 55.0;
+/// Seconds that are seen to be calm before they become part of the long-run level: an outage takes
+/// some until it raises the detector, and must not become the usual.
+const LAG: f64 = 10.0;
+/// Up to here the detector is calm.
+const CALM: f64 = 0.5 * RAISED;
+
+/// Counts that fade.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct Counted {
+    bad: f64,
+    requests: f64,
+    seconds: f64,
+}
 
 /// Whether both arms suffer together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct External {
-    bad: f64,
-    requests: f64,
-    seconds: f64,
+    #[serde(default)]
+    usual: Counted,
+    /// Seconds that may turn out to be the beginning of an outage.
+    #[serde(default)]
+    fresh: Counted,
     prior: Option<f64>,
     last: Option<u64>,
     canary: f64,
@@ -37,9 +52,8 @@ impl External {
     /// `history` is the ratio of a past hour, where known.
     pub fn new(history: Option<f64>) -> Self {
         Self {
-            bad: 0.0,
-            requests: 0.0,
-            seconds: 0.0,
+            usual: Counted::default(),
+            fresh: Counted::default(),
             prior: history,
             last: None,
             canary: 0.0,
@@ -47,9 +61,10 @@ impl External {
         }
     }
 
-    fn usual(&self) -> Option<f64> {
-        if self.seconds >= WARM_UP && self.requests > 0.0 {
-            return Some(self.bad / self.requests);
+    /// Stable's ratio in the long run, outages left out. None until it is known.
+    pub fn usual(&self) -> Option<f64> {
+        if self.usual.seconds >= WARM_UP && self.usual.requests > 0.0 {
+            return Some(self.usual.bad / self.usual.requests);
         }
         self.prior
     }
@@ -65,15 +80,22 @@ impl External {
             self.canary = step(self.canary, canary);
             self.baseline = step(self.baseline, baseline);
         }
-        // An outage must not become the usual.
-        if self.baseline < RAISED {
+        if self.baseline >= RAISED {
+            self.fresh = Counted::default();
+            return;
+        }
+        self.fresh.bad += baseline.bad as f64;
+        self.fresh.requests += baseline.requests as f64;
+        self.fresh.seconds += 1.0;
+        if self.fresh.seconds >= LAG && self.baseline < CALM {
             let elapsed = self.last.map_or(0, |last| t.saturating_sub(last));
             let keep = (-(elapsed as f64) / SLOW_HALF_LIFE).exp2();
-            self.bad = self.bad * keep + baseline.bad as f64;
-            self.requests = self.requests * keep + baseline.requests as f64;
-            self.seconds = self.seconds * keep + 1.0;
+            let fresh = std::mem::take(&mut self.fresh);
+            self.usual.bad = self.usual.bad * keep + fresh.bad;
+            self.usual.requests = self.usual.requests * keep + fresh.requests;
+            self.usual.seconds = self.usual.seconds * keep + fresh.seconds;
+            self.last = Some(t);
         }
-        self.last = Some(t);
     }
 
     /// Both arms are far above what is usual for stable.

@@ -68,6 +68,9 @@ pub struct LatencyTest {
     histogram: Mixture,
     exceedances: Vec<RatioMember>,
     threshold: Option<(usize, RatioMember)>,
+    /// Something outside the release is at fault: what stable does now is not its usual shape.
+    #[serde(default)]
+    suspended: bool,
 }
 
 /// How each member's evidence is discounted.
@@ -145,6 +148,7 @@ impl LatencyTest {
                     member(0.01),
                 )
             }),
+            suspended: false,
         };
         let is_sound = |history: &&[f64]| {
             history.len() == buckets && history.iter().all(|count| (0.0..=MOST).contains(count))
@@ -235,15 +239,18 @@ impl LatencyTest {
                 *slot = *slot * keep + *count as f32;
             }
         }
-        for (slot, count) in self.learning.iter_mut().zip(&tick.baseline) {
-            *slot += *count as f32;
-        }
         self.last = Some(t);
         self.ticks += 1;
         self.gate_open = GATE_QUANTILES.iter().any(|share| {
             self.quantiles(edges, *share)
                 .is_some_and(|(canary, baseline)| canary > GATE_RATIO * baseline)
         });
+        if self.suspended {
+            return;
+        }
+        for (slot, count) in self.learning.iter_mut().zip(&tick.baseline) {
+            *slot += *count as f32;
+        }
         if EARLY_REFRESH.contains(&self.ticks)
             || t >= self.refreshed.saturating_add(REFRESH_SECONDS)
         {
@@ -269,6 +276,27 @@ impl LatencyTest {
         self.shapes = Derived::default();
         for slot in &mut self.learning {
             *slot *= KEEP;
+        }
+    }
+
+    /// Says whether something outside the release is at fault from the next tick on; see
+    /// [`RatioMember::set_external`]. `usual` is stable's usual ratio of the comparison that is
+    /// shown. Stable's shape is not learnt while it is.
+    pub fn set_external(&mut self, external: bool, usual: Option<f64>) {
+        let over = self.suspended && !external;
+        self.suspended = external;
+        let tails = self.cuts.filter(|_| over).map(|cuts| {
+            let tails = shape::tails(&self.taken);
+            cuts.map(|cut| f64::from(tails[cut] / tails[0]))
+        });
+        for (index, member) in self.exceedances.iter_mut().enumerate() {
+            member.set_external(external, tails.map(|tails| tails[index]));
+        }
+        if let Some((_, member)) = &mut self.threshold {
+            member.set_external(external, usual);
+        }
+        if over {
+            self.histogram.start_step();
         }
     }
 

@@ -13,7 +13,10 @@ use crate::{
 /// Where the true ratio of a healthy canary may lie between the baseline's (0) and the pass
 /// margin's edge (1), and how the pass process divides its capital over that.
 const PASS_AT: [f64; 2] = [0.0, 0.25];
-const PASS_MASS: [f64; 2] = [0.97, 0.03];
+const PASS_MASS: [f64; 2] = [0.95, 0.03];
+/// The rest of it is kept for after an outage that hit both arms: what the outage's first seconds cost
+/// need not be worn off. It makes a healthy step about one part in 150 longer.
+const PASS_KEPT: f64 = 0.02;
 /// Keeps the logarithm finite where a step does very badly; it cannot pass from there.
 const PASS_FLOOR: f64 = -1e6;
 
@@ -44,6 +47,12 @@ pub struct RatioMember {
     canary_level: Level,
     fail: Mixture,
     pass: [f64; 2],
+    /// Capital of the step's proof that nothing is bet of.
+    #[serde(default)]
+    kept: f64,
+    /// Something outside the release is at fault.
+    #[serde(default)]
+    suspended: bool,
 }
 
 impl RatioMember {
@@ -64,6 +73,8 @@ impl RatioMember {
             canary_level: Level::new(None, guess),
             fail: Mixture::new(EFFECTS.len()),
             pass: PASS_MASS.map(f64::ln),
+            kept: PASS_KEPT,
+            suspended: false,
         }
     }
 
@@ -72,7 +83,35 @@ impl RatioMember {
     pub fn start_step(&mut self, pass: Margin) {
         self.pass_margin = pass;
         self.pass = PASS_MASS.map(f64::ln);
+        self.kept = PASS_KEPT;
         self.fail.start_step();
+    }
+
+    /// Says whether something outside the release is at fault from the next tick on, and what ratio of
+    /// stable is usual, where that is known.
+    ///
+    /// While it is, nothing is bet on the step. When it is over, what was learnt of the level in
+    /// between is forgotten, and half of what was kept is bet, where less is left of the step's other
+    /// capital. All of this follows from earlier ticks, so both processes stay what they are:
+    /// nonnegative supermartingales that start at 1 or less.
+    pub fn set_external(&mut self, external: bool, usual: Option<f64>) {
+        let over = self.suspended && !external;
+        self.suspended = external;
+        if !over {
+            return;
+        }
+        if let Some(usual) = usual {
+            self.level = Level::new(Some(usual), None);
+        }
+        self.fail.start_step();
+        if self.log_pass() < self.kept.ln() {
+            let stake = 0.5 * self.kept;
+            self.kept -= stake;
+            let whole: f64 = PASS_MASS.iter().sum();
+            for (log, mass) in self.pass.iter_mut().zip(PASS_MASS) {
+                *log = log_sum(&[*log, (stake * mass / whole).ln()]);
+            }
+        }
     }
 
     /// The tick's evidence for each effect, before any discount.
@@ -98,7 +137,9 @@ impl RatioMember {
         let evidence = self.evidence(canary, baseline);
         self.fail.update(t, &MASSES, &discount.fail, &evidence);
         let a_b = self.level.ratio();
-        if let Some(edge) = self.pass_edge(a_b) {
+        if let Some(edge) = self.pass_edge(a_b)
+            && !self.suspended
+        {
             let a_c = PASS_AT.map(|at| a_b + at * (edge - a_b));
             let evidence = ratio::log_es(canary, baseline, a_c, a_b, self.pass_margin);
             for (log, log_e) in self.pass.iter_mut().zip(evidence) {

@@ -88,7 +88,11 @@ pub(crate) struct SliState {
     pub(crate) canary: Rate,
     pub(crate) baseline: Rate,
     pub(crate) suspects: Suspects,
+    /// When both arms last had data in the same second.
     pub(crate) last_data: Option<u64>,
+    /// When each arm had: the canary, stable.
+    #[serde(default)]
+    pub(crate) heard: [Option<u64>; 2],
     /// Ticks with data in this step.
     pub(crate) ticks: u64,
 }
@@ -132,6 +136,7 @@ impl SliState {
             baseline: Rate::default(),
             suspects: Suspects::default(),
             last_data: None,
+            heard: [None; 2],
             ticks: 0,
         }
     }
@@ -198,6 +203,8 @@ impl SliState {
             .map(|arm| arm.sum(index))
             .unwrap_or_default();
         refused += baseline.refused;
+        let any = |rate: Option<Rate>| rate.is_some_and(|rate| rate.requests > 0);
+        self.hear(tick.t, any(canary), any(baseline.rate));
         match (canary, baseline.rate) {
             (Some(c), Some(b)) if c.requests > 0 && b.requests > 0 => {
                 let unknown = self.uncalibrated(witnesses);
@@ -212,7 +219,7 @@ impl SliState {
                     .map(|row| row.rate(index).ok().flatten().unwrap_or_default())
                     .collect();
                 let numbers = context.baseline_numbers.iter().copied();
-                self.dispersion.observe(tick.t, numbers.zip(rates));
+                self.measure_clumps(tick.t, numbers.zip(rates));
             }
             (Some(c), None) if tick.baseline.is_none() && c.requests > 0 => {
                 self.observe_alone(tick.t, c, better);
@@ -255,6 +262,7 @@ impl SliState {
             slow.push((*number, rate.unwrap_or_default()));
         }
         let [n_c, n_b] = [&counts.canary, &counts.baseline].map(|counts| latency::total(counts));
+        self.hear(tick.t, n_c > 0, n_b > 0);
         if n_c == 0 || (n_b == 0 && tick.baseline.is_some()) {
             return refused;
         }
@@ -276,8 +284,17 @@ impl SliState {
         let c = latency::above(&counts.canary, cut, n_c);
         let b = latency::above(&counts.baseline, cut, n_b);
         self.conclude(context, Better::Lower, margin, c, b);
-        self.dispersion.observe(tick.t, slow.into_iter());
+        self.measure_clumps(tick.t, slow.into_iter());
         refused
+    }
+
+    /// An outage of everything hits some instances more than others; that makes no clumpy service.
+    fn measure_clumps(&mut self, t: u64, rows: impl ExactSizeIterator<Item = (usize, Rate)>) {
+        if self.external.both_suffer() {
+            self.dispersion.skip();
+        } else {
+            self.dispersion.observe(t, rows);
+        }
     }
 
     /// What follows a tick of both arms whatever the test: totals, the outside, sick instances.
@@ -292,6 +309,12 @@ impl SliState {
         let t = context.tick.t;
         if better == Better::Lower {
             self.external.observe(t, c, b);
+            let (external, usual) = (self.external.both_suffer(), self.external.usual());
+            match &mut self.test {
+                Test::Ratio(member) => member.set_external(external, usual),
+                Test::Latency(test) => test.set_external(external, usual),
+                Test::Gauge(_) | Test::Throughput(_) => {}
+            }
         }
         self.count(t, c, b);
         self.suspects.count_baseline(b);
@@ -330,6 +353,7 @@ impl SliState {
             rate.filter(|rate| rate.requests > 0)
         };
         let (canary, baseline) = (of(&context.tick.canary), of(baseline));
+        self.hear(context.tick.t, canary.is_some(), baseline.is_some());
         if let (Some(c), Some(b)) = (canary, baseline) {
             let discount = UNMEASURED;
             if let Test::Ratio(member) = &mut self.test {
@@ -357,6 +381,7 @@ impl SliState {
             (count > 0.0).then(|| sum / count)
         };
         let (canary, baseline) = (mean(&context.tick.canary), mean(baseline));
+        self.hear(context.tick.t, canary.is_some(), baseline.is_some());
         if let (Some(c), Some(b), Test::Gauge(test)) = (canary, baseline, &mut self.test) {
             test.observe(context.tick.t, c, b);
             self.count(context.tick.t, Rate::default(), Rate::default());
@@ -379,8 +404,10 @@ impl SliState {
         } else {
             tick.weight
         };
+        let (canary, baseline) = (of(&tick.canary), of(baseline));
+        self.hear(tick.t, canary.is_some(), baseline.is_some());
         if let (Some(c), Some(b), Some(share), Test::Throughput(test)) =
-            (of(&tick.canary), of(baseline), share, &mut self.test)
+            (canary, baseline, share, &mut self.test)
         {
             test.observe(tick.t, c, b, share, &UNMEASURED.fail);
             let all = c.saturating_add(b);
@@ -397,6 +424,14 @@ impl SliState {
             );
         }
         0
+    }
+
+    fn hear(&mut self, t: u64, canary: bool, baseline: bool) {
+        for (heard, has) in self.heard.iter_mut().zip([canary, baseline]) {
+            if has {
+                *heard = Some(t);
+            }
+        }
     }
 
     fn count(&mut self, t: u64, canary: Rate, baseline: Rate) {

@@ -62,10 +62,30 @@ pub(crate) fn assess(judge: &Judge) -> Assessment {
 }
 
 fn is_stale(judge: &Judge, state: &SliState) -> bool {
-    match (state.last_data, judge.last_t) {
+    is_old(judge, state.last_data)
+}
+
+fn is_old(judge: &Judge, data: Option<u64>) -> bool {
+    match (data, judge.last_t) {
         (None, _) => true,
         (Some(data), Some(now)) => now.saturating_sub(data) > judge.config.stale_after,
         (Some(_), None) => false,
+    }
+}
+
+/// Whose data an SLI lacks, and since when.
+fn missing(judge: &Judge, state: &SliState) -> String {
+    let [canary, stable] = state.heard;
+    let (who, last) = match (is_old(judge, canary), is_old(judge, stable)) {
+        (true, _) if judge.step.alone => ("the new version", canary),
+        (true, false) => ("the new version", canary),
+        (false, true) => ("the stable version", stable),
+        (true, true) => ("either version", canary.max(stable)),
+        (false, false) => ("both versions in one second", state.last_data),
+    };
+    match last {
+        Some(last) => format!("no data of {who} since second {last}"),
+        None => format!("no data of {who} yet"),
     }
 }
 
@@ -136,10 +156,7 @@ fn sli_reason(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
                 "{name}: instance {instance} of the canary fails by itself, the others do not; replace it. It is left out for now: {seen}"
             )
         }
-        Verdict::NotEnoughData => match state.last_data {
-            None => format!("{name}: no data of both versions yet"),
-            Some(t) => format!("{name}: no data of both versions since {t} s"),
-        },
+        Verdict::NotEnoughData => format!("{name}: {}", missing(judge, state)),
         _ => format!(
             "{name}: {seen}; odds {} against the release (limit {fail_limit}), {} for the step (needed {})",
             words::odds(sli.log_e),

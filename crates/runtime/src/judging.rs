@@ -435,6 +435,8 @@ mod tests {
     use crate::make::{Home, at, availability, home, on_trial, service, traffic};
     use airboss_judge::Verdict;
     use airboss_judge::calibration::SliCalibration;
+    use airboss_model::traffic::RouteCounts;
+    use serde_json::json;
 
     async fn resume(lane: &Lane, home: &Home, history: Option<Calibration>) -> Judging {
         let rollout = lane.active.as_ref().unwrap();
@@ -522,6 +524,54 @@ mod tests {
         let computed = computation(&judging.rollout, &*home.store).await.unwrap();
         assert_eq!(computed, Some(replayed.explain()));
         assert_eq!((resumed.judge, resumed.began), (replayed, judging.began));
+    }
+
+    #[tokio::test]
+    async fn a_metric_that_stops_in_the_middle_of_a_step_is_named_and_holds_the_lane() {
+        let home = home().await;
+        let lane = on_trial(&service(json!([
+            { "name": "availability", "objective": "99%", "bad": "status >= 500" },
+            { "name": "payments", "objective": "99%", "bad": "status >= 500", "routes": ["POST /pay"] },
+        ])));
+        // Everybody pays; later nobody does on the new version, and all else goes on.
+        let second = |canary_pays: bool| {
+            let mut traffic = traffic(0, Some(0));
+            for (arm, instances) in &mut traffic.arms {
+                for counts in instances.values_mut() {
+                    if canary_pays || arm.as_str() == "shop-1" {
+                        let paid = RouteCounts {
+                            drawn: counts.requests,
+                            by_status: counts.by_status.clone(),
+                            latency: counts.latency.clone(),
+                        };
+                        counts.routes = [("POST /pay".to_owned(), paid)].into();
+                    }
+                }
+            }
+            traffic
+        };
+        let mut judging = resume(&lane, &home, None).await;
+        for t in 1..20 {
+            observe(&mut judging, &lane, &second(true), t, &home).await;
+        }
+        let mut said = None;
+        for t in 20..300 {
+            said = observe(&mut judging, &lane, &second(false), t, &home).await;
+        }
+        let said = said.unwrap();
+        assert_eq!(said.verdict, Verdict::NotEnoughData, "{}", said.reason);
+        assert_eq!(
+            said.reason,
+            "payments: no data of the new version since second 19"
+        );
+        let input = airboss_engine::Input::Assessed {
+            rollout: judging.rollout().clone(),
+            step: 0,
+            assessment: Assessment::clone(&said),
+        };
+        let decision = airboss_engine::decide(&lane, &input, at(300));
+        let phase = &decision.lane.active.as_ref().unwrap().phase;
+        assert!(matches!(phase, Phase::Observing { step: 0, .. }), "{phase:?}");
     }
 
     #[tokio::test]

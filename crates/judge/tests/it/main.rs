@@ -8,5 +8,6 @@ mod clumps;
 mod golden;
 mod guarantee;
 mod kinds;
+mod outages;
 mod recordings;
 mod verdicts;

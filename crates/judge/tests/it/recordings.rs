@@ -168,6 +168,90 @@ fn a_declared_sli_without_data_is_named_and_never_passes() {
 }
 
 #[test]
+fn a_recorded_outage_of_both_versions_is_external_and_its_step_passes_soon_after() {
+    let mut lines = vec![r#"{"airboss":"recording/v1"}"#.to_owned()];
+    let mut random = Random::new(13);
+    for t in 0..700 {
+        let outage = (60..120).contains(&t);
+        // Some of stable's instances hang more on what is down than others.
+        for (arm, n, requests, down) in [
+            ("canary", 1, 100, 0.2),
+            ("baseline", 1, 100, 0.04),
+            ("baseline", 2, 100, 0.2),
+            ("baseline", 3, 100, 0.36),
+        ] {
+            let bad = random.binomial(requests, if outage { down } else { 0.001 });
+            let step = r#""weight":0.25,"next_weight":0.5"#;
+            lines.push(format!(
+                r#"{{"t":{t},"arm":"{arm}","instance":"{arm}-{n}","requests":{requests},"bad":{bad},{step}}}"#
+            ));
+        }
+    }
+    let output = judge_lines(lines, None, None).unwrap();
+    let first = |verdict| output.iter().find(|line| line.verdict == verdict);
+    assert!(first(Verdict::Fail).is_none(), "{output:?}");
+    let external = first(Verdict::External).unwrap();
+    assert!((60..64).contains(&external.t), "{external:?}");
+    let passed = output
+        .iter()
+        .find(|line| line.t > 120 && line.verdict == Verdict::Pass);
+    assert!(passed.is_some_and(|line| line.t < 420), "{output:?}");
+}
+
+/// Two ratio SLIs a row; what `pays` says of an arm in a second is left out where it is None.
+fn two_slis(seconds: u64, pays: impl Fn(u64, &str) -> bool) -> Vec<String> {
+    let mut lines = vec![r#"{"airboss":"recording/v1"}"#.to_owned()];
+    for t in 0..seconds {
+        for (arm, requests) in [("canary", 50), ("baseline", 450)] {
+            let bads = if pays(t, arm) {
+                r#","bads":{"payments":0}"#
+            } else {
+                ""
+            };
+            lines.push(format!(
+                r#"{{"t":{t},"arm":"{arm}","instance":"{arm}-1","requests":{requests},"bad":0{bads}}}"#
+            ));
+        }
+    }
+    lines
+}
+
+#[test]
+fn a_metric_that_stops_in_the_middle_of_a_step_is_named_with_whose_it_is_and_since_when() {
+    let config = Config {
+        slis: vec![SliConfig::errors("errors"), SliConfig::errors("payments")],
+        ..Config::default()
+    };
+    let told = |pays: &dyn Fn(u64, &str) -> bool| {
+        let output = judge_lines(two_slis(600, pays), Some(config.clone()), None).unwrap();
+        assert_eq!(last(&output).verdict, Verdict::NotEnoughData);
+        assert_eq!(last(&output).sli.as_deref(), Some("payments"));
+        let since = output.iter().rev().nth(1).unwrap();
+        assert_eq!(since.verdict, Verdict::NotEnoughData, "said when it stops");
+        (since.t, last(&output).reason.clone())
+    };
+    // It had passed by then: what is proven does not stand for what is no longer seen.
+    let stops = |t: u64, _: &str| t < 300;
+    assert_eq!(
+        told(&stops),
+        (
+            330,
+            "payments: no data of either version since second 299".to_owned()
+        )
+    );
+    let canary_stops = |t: u64, arm: &str| t < 5 || arm == "baseline";
+    assert_eq!(
+        told(&canary_stops).1,
+        "payments: no data of the new version since second 4"
+    );
+    let stable_never = |_: u64, arm: &str| arm == "canary";
+    assert_eq!(
+        told(&stable_never).1,
+        "payments: no data of the stable version yet"
+    );
+}
+
+#[test]
 fn rows_slightly_out_of_order_are_ordered_and_wilder_ones_refused() {
     let sorted = recording(8, 60, 0.1, 0.0, 1.0);
     let mut shuffled = sorted.clone();

@@ -59,6 +59,7 @@ pub fn row(instance: &str, requests: u64, bad: u64) -> InstanceTick {
 pub fn tick(t: u64, canary: (u64, u64), baseline: (u64, u64)) -> Tick {
     let odd = baseline.1 * (t.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63);
     let half = (baseline.0 / 2, baseline.1 / 2 + odd % 2);
+    let half = (half.0, half.1.min(half.0));
     Tick {
         t,
         weight: None,

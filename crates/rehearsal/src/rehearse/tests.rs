@@ -87,3 +87,45 @@ fn a_setting_without_runs_is_refused() {
         Err(SettingError::Runs(0))
     );
 }
+
+/// The shares that a sound version was at, with the second it came there, until it serves all users.
+fn shares(setting: &Setting, slow: Option<&str>) -> Vec<(i64, u16)> {
+    let stage = stage(setting).unwrap();
+    let began = stage.now;
+    let mut shipped = request(&setting.service, &stage.lane.id, 2, began).unwrap();
+    shipped.slow = slow.map(str::to_owned);
+    let arm = shipped.rollout.clone();
+    let rng = seeded(setting.seed, 3, 0);
+    let traffic = Traffic::new(setting.usual.rate, setting.usual.answers.clone(), rng);
+    let mut scene = Scene::new(stage, traffic, &setting.usual, 0, arm.clone());
+    scene.ship(shipped);
+    let mut shares: Vec<(i64, u16)> = Vec::new();
+    while scene.stage.lane.active.is_some() {
+        scene.go_on().unwrap();
+        let routes = scene.stage.host.routes(&scene.stage.lane.id);
+        let share = routes.iter().find(|route| route.arm == arm);
+        let share = share.map_or(0, |route| route.share.basis_points());
+        if shares.last().is_none_or(|(_, last)| *last != share) {
+            shares.push(((scene.stage.now - began).get_seconds(), share));
+        }
+    }
+    shares
+}
+
+#[test]
+fn a_release_grows_slower_while_little_of_an_error_budget_is_left() {
+    let mut setting = setting("", 300.0, 1);
+    for seed in 7..10 {
+        setting.seed = seed;
+        let usual = shares(&setting, None);
+        let slow = shares(&setting, Some("availability has 12 % of its error budget left"));
+        let weights = |all: &[(i64, u16)]| all.iter().map(|(_, share)| *share).collect::<Vec<u16>>();
+        assert_eq!(weights(&usual), [0, 1_000, 5_000, 10_000]);
+        assert_eq!(weights(&slow), [0, 500, 1_000, 2_200, 5_000, 7_100, 10_000]);
+        // Each of the usual shares is reached later, and the last one much later.
+        for (at, share) in &usual[2..] {
+            let (later, _) = slow.iter().find(|(_, slow)| slow >= share).unwrap();
+            assert!(later > at, "{share}: {later} s against {at} s, seed {seed}");
+        }
+    }
+}
