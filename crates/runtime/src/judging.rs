@@ -571,7 +571,10 @@ mod tests {
         };
         let decision = airboss_engine::decide(&lane, &input, at(300));
         let phase = &decision.lane.active.as_ref().unwrap().phase;
-        assert!(matches!(phase, Phase::Observing { step: 0, .. }), "{phase:?}");
+        assert!(
+            matches!(phase, Phase::Observing { step: 0, .. }),
+            "{phase:?}"
+        );
     }
 
     #[tokio::test]

@@ -118,8 +118,12 @@ fn a_release_grows_slower_while_little_of_an_error_budget_is_left() {
     for seed in 7..10 {
         setting.seed = seed;
         let usual = shares(&setting, None);
-        let slow = shares(&setting, Some("availability has 12 % of its error budget left"));
-        let weights = |all: &[(i64, u16)]| all.iter().map(|(_, share)| *share).collect::<Vec<u16>>();
+        let slow = shares(
+            &setting,
+            Some("availability has 12 % of its error budget left"),
+        );
+        let weights =
+            |all: &[(i64, u16)]| all.iter().map(|(_, share)| *share).collect::<Vec<u16>>();
         assert_eq!(weights(&usual), [0, 1_000, 5_000, 10_000]);
         assert_eq!(weights(&slow), [0, 500, 1_000, 2_236, 5_000, 10_000]);
         // Each of the usual shares is reached later, and the last one much later.
