@@ -157,6 +157,12 @@ impl Hub {
         std::mem::take(traffic)
     }
 
+    /// Forgets what was counted before a claim: another owner may have judged it, and all of it at
+    /// once is no second.
+    pub fn forget_traffic(&self, lane: &LaneId) {
+        link(&mut self.inner(), lane).traffic = LaneTraffic::default();
+    }
+
     /// Notes that a lane's owner is alive and its store answers: the condition for a renewal of
     /// its exposure lease.
     pub fn turned(&self, lane: &LaneId, now: Timestamp) {

@@ -53,6 +53,7 @@ impl Held {
             hub,
             evidence,
         };
+        held.hub.forget_traffic(&held.lane.id);
         held.hand_over();
         for row in held.store.pending_effects(&held.lane.id).await? {
             match serde_json::from_value(row.body) {
@@ -223,4 +224,70 @@ fn not_understood(lane: &LaneId, error: &serde_json::Error) -> StoreError {
 /// How long to wait before a failed turn is tried again.
 pub(crate) fn backoff(failures: u32) -> Duration {
     Duration::from_millis(100 << failures.min(6)).min(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use airboss_model::target::Observed;
+    use airboss_model::traffic::Counts;
+    use airboss_targets::process::protocol::{Report, TrafficIncrement};
+
+    use super::*;
+    use crate::evidence::NoKeys;
+    use crate::hub::LaneTraffic;
+    use crate::make::{at, home};
+
+    fn report(lane: &LaneId, number: u64) -> Report {
+        let counts = Counts {
+            requests: 7,
+            by_status: [(200, 7)].into(),
+            latency: [(400, 7)].into(),
+            ..Counts::default()
+        };
+        Report {
+            agent: "a".to_owned(),
+            boot: "b".to_owned(),
+            number,
+            version: "0".to_owned(),
+            sent_at: at(number),
+            observed: vec![Observed {
+                lane: lane.clone(),
+                generation: 0,
+                epoch: 0,
+                traffic: None,
+                arms: Vec::new(),
+                problems: Vec::new(),
+                at: at(number),
+            }],
+            traffic: vec![TrafficIncrement {
+                lane: lane.clone(),
+                arm: "shop-1".parse().unwrap(),
+                instance: "shop-1.0".to_owned(),
+                counts,
+                mirrored: Counts::default(),
+            }],
+            covers_ms: 250,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_before_a_claim_is_no_second_of_the_new_owners() {
+        let home = home().await;
+        let lane: LaneId = "shop/production".parse().unwrap();
+        let hub = Arc::new(Hub::new("1".to_owned(), at(0)));
+        for number in 1..20 {
+            hub.report(report(&lane, number), at(number)).unwrap();
+        }
+        let row = home.store.lane(&lane).await.unwrap().unwrap();
+        let evidence = Arc::new(Evidence::new(Arc::clone(&home.store), Arc::new(NoKeys)));
+        let store = Arc::clone(&home.store);
+        Held::take_over(row, store, Arc::clone(&hub), evidence)
+            .await
+            .unwrap();
+        assert_eq!(hub.take_traffic(&lane), LaneTraffic::default());
+        hub.report(report(&lane, 20), at(20)).unwrap();
+        let sums = hub.take_traffic(&lane).sums();
+        let requests: u64 = sums.values().map(|counts| counts.requests).sum();
+        assert_eq!(requests, 7);
+    }
 }

@@ -8,6 +8,15 @@
 
 mod postgres;
 mod rows;
+// What the statements of a release are frozen from.
+#[cfg(test)]
+extern crate self as airboss_store;
+#[cfg(test)]
+#[path = "../tests/it/conformance/mod.rs"]
+mod conformance;
+#[cfg(test)]
+#[path = "../tests/it/make.rs"]
+mod make;
 mod sql;
 mod sqlite;
 

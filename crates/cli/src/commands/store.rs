@@ -1,5 +1,6 @@
 //! `airboss store`: the database itself, beside any server.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use airboss_engine::{Event, Lane, evolve};
@@ -9,10 +10,14 @@ use airboss_store::{
     Copied, EventFilter, LaneRow, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store,
 };
 use anyhow::Context as _;
+use serde_json::{Map, Value};
 
 use crate::exit::{Exit, UsageError};
 use crate::host::folder::{Folder, RoleLock};
 use crate::terminal::Console;
+
+/// Characters of a value that differs, in a finding.
+const DIFFERENCE_MAX: usize = 120;
 
 /// Backups that `store backup` keeps beside the database.
 const BACKUPS: usize = 4;
@@ -155,7 +160,11 @@ pub async fn run(args: StoreArgs, console: &mut Console) -> anyhow::Result<Exit>
             let checked = verify(&to, console).await;
             from.close().await;
             to.close().await;
-            console.text("The file is left as it was. Start `airboss serve --database …` from now on, and not without")?;
+            console.text(&format!(
+                "The file {} is left as it was. From now on start\n  airboss serve --database URL --artifacts {}\nand never again without --database. Artifacts' content is no part of the database: it stays where --artifacts, or --blobs, says.",
+                database(&folder).display(),
+                folder.path().join("artifacts").display(),
+            ))?;
             return checked;
         }
         (StoreVerb::Copy(_), Some(_)) => {
@@ -273,10 +282,49 @@ fn differs(row: &LaneRow, replayed: Result<Lane, String>) -> Option<String> {
         },
         None => Lane::new(row.lane.clone()),
     };
-    (kept != replayed).then(|| {
-        format!(
-            "the state of {} is not the one that its events lead to",
-            row.lane
-        )
-    })
+    if kept == replayed {
+        return None;
+    }
+    let place = match (serde_json::to_value(&kept), serde_json::to_value(&replayed)) {
+        (Ok(kept), Ok(replayed)) => first_difference("", &kept, &replayed).unwrap_or_default(),
+        _ => String::new(),
+    };
+    Some(format!(
+        "the state of {} is not the one that its events lead to{place}",
+        row.lane
+    ))
+}
+
+/// Where two states part first, and what each has there.
+fn first_difference(place: &str, kept: &Value, replayed: &Value) -> Option<String> {
+    if kept == replayed {
+        return None;
+    }
+    if let (Value::Object(kept), Value::Object(replayed)) = (kept, replayed) {
+        let names: BTreeSet<_> = kept.keys().chain(replayed.keys()).collect();
+        return names.into_iter().find_map(|name| {
+            let of = |all: &Map<String, Value>| all.get(name).cloned().unwrap_or_default();
+            first_difference(&format!("{place}/{name}"), &of(kept), &of(replayed))
+        });
+    }
+    if let (Value::Array(kept), Value::Array(replayed)) = (kept, replayed)
+        && kept.len() == replayed.len()
+    {
+        let pairs = kept.iter().zip(replayed).enumerate();
+        return pairs.into_iter().find_map(|(at, (kept, replayed))| {
+            first_difference(&format!("{place}/{at}"), kept, replayed)
+        });
+    }
+    let short = |value: &Value| {
+        let text = value.to_string();
+        match text.char_indices().nth(DIFFERENCE_MAX) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    };
+    Some(format!(
+        ": {place} is {}, by the events it is {}",
+        short(kept),
+        short(replayed)
+    ))
 }

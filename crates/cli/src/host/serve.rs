@@ -153,14 +153,15 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     keys.prepare(clock.now())?;
     let keys = Arc::new(Serving::new(keys));
     let hub = Arc::new(Hub::new(uuid::Uuid::now_v7().to_string(), clock.now()));
-    let runtime = Runtime::start(Arc::clone(&store), hub, keys, clock.clone(), owner).await?;
+    let runtime =
+        Runtime::start(Arc::clone(&store), hub, keys, clock.clone(), owner.clone()).await?;
     let artifacts = match &args.artifacts {
         Some(path) => path.clone(),
         None => folder.sub("artifacts")?,
     };
     let blobs = match &args.blobs {
-        Some(url) => Blobs::at(url, &artifacts)?,
-        None => Blobs::open(artifacts)?,
+        Some(url) => Blobs::at(url, &artifacts, &owner)?,
+        None => Blobs::open(artifacts, &owner)?,
     };
     let site = Arc::new(Site {
         runtime: Arc::clone(&runtime),

@@ -21,5 +21,6 @@ mod lifecycle;
 mod registry;
 mod replicas;
 mod steering;
+mod store;
 mod strangers;
 mod survival;

@@ -3,6 +3,7 @@
 //! An upload goes into a file of its own first: its name is its digest, which is known at the
 //! end. Only what arrived whole is moved to where artifacts lie, in one step.
 
+mod incoming;
 mod place;
 
 use std::path::{Path, PathBuf};
@@ -80,12 +81,13 @@ pub type Content = BoxStream<'static, Result<Bytes, ObjectError>>;
 
 impl Blobs {
     /// Keeps archives in a folder, making it where it is new and clearing away uploads that
-    /// broke off.
+    /// broke off. `controller` is the same after a restart, and another for each controller that
+    /// shares the folder.
     ///
     /// # Errors
     /// Where the folder cannot be written.
-    pub fn open(folder: PathBuf) -> Result<Self, PlaceError> {
-        let incoming = incoming(&folder)?;
+    pub fn open(folder: PathBuf, controller: &str) -> Result<Self, PlaceError> {
+        let incoming = incoming::prepare(&folder, controller)?;
         Ok(Self {
             place: Arc::new(Place::folder(folder)?),
             incoming,
@@ -94,13 +96,13 @@ impl Blobs {
     }
 
     /// Keeps archives where `url` says, such as `s3://bucket/prefix`; uploads wait in `folder`
-    /// until they are whole.
+    /// until they are whole, as with [`Self::open`].
     ///
     /// # Errors
     /// Where the URL is wrong, a secret that it names is not there, or the folder cannot be
     /// written. The bucket is asked nothing yet.
-    pub fn at(url: &str, folder: &Path) -> Result<Self, PlaceError> {
-        let incoming = incoming(folder)?;
+    pub fn at(url: &str, folder: &Path, controller: &str) -> Result<Self, PlaceError> {
+        let incoming = incoming::prepare(folder, controller)?;
         Ok(Self {
             place: Arc::new(Place::url(url)?),
             incoming,
@@ -301,19 +303,6 @@ async fn receive<E: std::fmt::Display>(
     file.flush().await.map_err(|source| io(to, source))?;
     file.sync_all().await.map_err(|source| io(to, source))?;
     Ok((Digest::from_sha256(hash.finalize().into()), received))
-}
-
-fn incoming(folder: &Path) -> Result<PathBuf, PlaceError> {
-    let incoming = folder.join("incoming");
-    let fail = |source| PlaceError::Folder {
-        path: incoming.display().to_string(),
-        source,
-    };
-    if incoming.exists() {
-        std::fs::remove_dir_all(&incoming).map_err(fail)?;
-    }
-    std::fs::create_dir_all(&incoming).map_err(fail)?;
-    Ok(incoming)
 }
 
 fn io(path: &Path, source: std::io::Error) -> BlobError {

@@ -89,7 +89,7 @@ impl Bucket {
             self.address,
             path = secret.display()
         );
-        Blobs::at(&url, &folder.join("artifacts")).unwrap()
+        Blobs::at(&url, &folder.join("artifacts"), "test").unwrap()
     }
 }
 

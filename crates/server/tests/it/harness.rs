@@ -41,7 +41,7 @@ impl Server {
 
     /// On a folder that may hold the state of an earlier server.
     pub async fn on(folder: TempDir) -> Self {
-        let blobs = Blobs::open(folder.path().join("artifacts")).unwrap();
+        let blobs = Blobs::open(folder.path().join("artifacts"), "test").unwrap();
         Self::keeping(folder, blobs).await
     }
 

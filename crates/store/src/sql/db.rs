@@ -155,6 +155,11 @@ impl Sql {
     pub(crate) fn into_text(self) -> String {
         self.text.into_owned()
     }
+    /// Its text with numbered values, and the values.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (String, &[Value]) {
+        (numbered(&self.text), &self.values)
+    }
 
     fn is_kept(&self) -> bool {
         self.values.len() <= KEPT_VALUES
@@ -245,6 +250,8 @@ impl On for &mut Db {
         self.fetch(sql).try_collect().await
     }
     async fn execute(self, sql: Sql) -> Result<u64, Fault> {
+        #[cfg(test)]
+        super::freeze::note(&sql);
         Ok(match self.borrow() {
             Borrowed::Sqlite(db) => db.execute(sql.sqlite()).await?.rows_affected(),
             Borrowed::Postgres(db) => db.execute(sql.postgres()).await?.rows_affected(),
@@ -320,6 +327,8 @@ impl Db {
 
     /// Rows as they come.
     pub(crate) fn fetch(&mut self, sql: Sql) -> BoxStream<'_, Result<Row, Fault>> {
+        #[cfg(test)]
+        super::freeze::note(&sql);
         match self.borrow() {
             Borrowed::Sqlite(db) => db
                 .fetch(sql.sqlite())
@@ -348,6 +357,8 @@ impl Db {
     /// Runs statements that were put together, in order; all rows of all of them. SQLite has them
     /// in one trip to its thread.
     pub(crate) async fn script(&mut self, script: Vec<Sql>) -> Result<Vec<Row>, Fault> {
+        #[cfg(test)]
+        script.iter().for_each(super::freeze::note);
         let script = match self.dialect() {
             Dialect::Sqlite => vec![joined(script)],
             Dialect::Postgres => script,

@@ -16,6 +16,8 @@ mod effects;
 mod events;
 mod evidence;
 pub(crate) mod fault;
+#[cfg(test)]
+mod freeze;
 mod inbox;
 mod lanes;
 mod log;

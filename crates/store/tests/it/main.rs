@@ -12,5 +12,7 @@ mod crash;
 mod ledger;
 mod make;
 mod postgres;
+mod previous;
 mod sqlite;
+mod tls;
 mod world;

@@ -12,7 +12,7 @@ mod server;
 pub use server::Server;
 
 /// The server that tests share which leave it alone.
-static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&[]));
+pub static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&[]));
 
 pub struct Home {
     pub store: PostgresStore,

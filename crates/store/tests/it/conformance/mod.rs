@@ -14,8 +14,10 @@ pub mod tokens;
 
 /// Expands every promise into a test over one backend.
 macro_rules! suite {
-    ($make:path) => {
-        crate::conformance::suite! { @expand $make;
+    ($make:path) => { crate::conformance::suite! { @all expand $make } };
+    // The same promises for another purpose.
+    (@all $purpose:ident $($with:tt)*) => {
+        crate::conformance::suite! { @$purpose $($with)*;
             attested:
                 the_same_document_about_the_same_artifact_is_one
                 documents_are_kept_all_or_none
@@ -100,6 +102,9 @@ macro_rules! suite {
                 a_secret_is_never_given_twice
                 tokens_are_listed_newest_first;
         }
+    };
+    (@each $run:ident; $($room:ident: $($promise:ident)*;)*) => {
+        $($($run!(crate::conformance::$room::$promise);)*)*
     };
     (@expand $make:path; $($room:ident: $($promise:ident)*;)*) => {
         $(mod $room {
