@@ -18,8 +18,11 @@ const VALUES_MAX: usize = 60;
 /// ones put there.
 const TIMES: usize = 3;
 
+/// A statement's text and values.
+type Noted = (String, Vec<Value>);
+
 thread_local! {
-    static NOTED: RefCell<Option<Vec<(String, Vec<Value>)>>> = const { RefCell::new(None) };
+    static NOTED: RefCell<Option<Vec<Noted>>> = const { RefCell::new(None) };
 }
 
 /// Notes a statement where this thread collects them.
