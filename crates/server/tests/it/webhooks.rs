@@ -24,7 +24,7 @@ async fn hearing() -> Server {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     std::fs::write(&path, format!("{SECRET}\n")).unwrap();
-    let blobs = Blobs::open(folder.path().join("artifacts")).unwrap();
+    let blobs = Blobs::open(folder.path().join("artifacts"), "test").unwrap();
     let sender = |it: &str| format!("{it}=file:{}", path.display()).parse().unwrap();
     let senders = ["github", "gitlab", "standard"].map(sender).to_vec();
     Server::hearing(folder, blobs, senders).await
