@@ -112,6 +112,41 @@ impl Listener for Shared {
     }
 }
 
+/// Waits for the answer to a command; nothing of it is left where it stops waiting.
+struct Waiter<'a> {
+    shared: &'a Shared,
+    key: &'a str,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl<'a> Waiter<'a> {
+    fn new(shared: &'a Shared, key: &'a str) -> Self {
+        let (send, answer) = oneshot::channel();
+        lock(&shared.waiting)
+            .entry(key.to_owned())
+            .or_default()
+            .push(send);
+        Self {
+            shared,
+            key,
+            answer,
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.answer.close();
+        let mut waiting = lock(&self.shared.waiting);
+        if let Some(others) = waiting.get_mut(self.key) {
+            others.retain(|it| !it.is_closed());
+            if others.is_empty() {
+                waiting.remove(self.key);
+            }
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while holding the lock leaves a whole map behind.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -298,36 +333,26 @@ impl Runtime {
         key: String,
         input: Input,
     ) -> Result<Answer, SubmitError> {
-        let (send, answer) = oneshot::channel();
-        lock(&self.shared.waiting)
-            .entry(key.clone())
-            .or_default()
-            .push(send);
         let body = serde_json::to_value(&input).map_err(|error| StoreError::Unavailable {
             what: "write a command",
             source: Box::new(error),
         })?;
+        let mut waiter = Waiter::new(&self.shared, &key);
         let entry = NewInboxEntry {
             lane: lane.clone(),
             key: key.clone(),
             body,
             at: self.clock.now(),
         };
-        let entry = self.store.enqueue(&entry).await?;
-        if let Some(answer) = entry.answer {
-            lock(&self.shared.waiting).remove(&key);
+        let entry = self.store.enqueue(&entry).await;
+        // Where the answer was lost, the command may be there.
+        self.look_at(&lane);
+        if let Some(answer) = entry?.answer {
             return answered(answer);
         }
-        let woken = lock(&self.shared.lanes)
-            .get(&lane)
-            .map(|handle| handle.wake.notify_one());
-        if woken.is_none() {
-            self.shared.look.notify_one();
-        }
-        if let Ok(Ok(answer)) = tokio::time::timeout(ANSWER_WITHIN, answer).await {
+        if let Ok(Ok(answer)) = tokio::time::timeout(ANSWER_WITHIN, &mut waiter.answer).await {
             return Ok(answer);
         }
-        lock(&self.shared.waiting).remove(&key);
         // Another controller may have decided it.
         match self
             .store
@@ -337,6 +362,14 @@ impl Runtime {
         {
             Some(answer) => answered(answer),
             None => Err(SubmitError::Undecided(ANSWER_WITHIN)),
+        }
+    }
+
+    /// Has the lane's loop look into its inbox, or claims the lane where nobody owns it.
+    fn look_at(&self, lane: &LaneId) {
+        match lock(&self.shared.lanes).get(lane) {
+            Some(handle) => handle.wake.notify_one(),
+            None => self.shared.look.notify_one(),
         }
     }
 

@@ -103,9 +103,16 @@ fn api() -> OpenApiRouter<Arc<Site>> {
         .merge(routes::tokens::router())
 }
 
+/// What takes more bytes and more time than the others.
+fn uploads() -> OpenApiRouter<Arc<Site>> {
+    OpenApiRouter::new()
+        .merge(routes::artifacts::upload())
+        .merge(routes::releases::documents())
+}
+
 /// The OpenAPI 3.1 document of `/api/v1`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut document = api().into_openapi();
+    let mut document = api().merge(uploads()).into_openapi();
     access::describe(&mut document);
     document
 }
@@ -113,6 +120,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Every route, ready to be served.
 pub fn app(site: Arc<Site>) -> Router {
     let (api, _) = api().split_for_parts();
+    let (uploads, _) = uploads().split_for_parts();
     let document = Arc::new(openapi());
     let agents = routes::agents::router().layer(DefaultBodyLimit::max(REPORT_MAX));
     api.route(
@@ -121,8 +129,7 @@ pub fn app(site: Arc<Site>) -> Router {
     )
     .layer(DefaultBodyLimit::max(BODY_MAX))
     .layer(axum::middleware::from_fn(bounded))
-    .merge(routes::artifacts::upload())
-    .merge(routes::releases::documents())
+    .merge(uploads.layer(axum::middleware::map_response(problem::in_json)))
     .merge(routes::log::tiles())
     .merge(agents)
     .fallback(|| async {

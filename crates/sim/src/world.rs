@@ -246,7 +246,10 @@ impl World {
         let begun = Instant::now();
         // Any whole minute: nothing depends on the date.
         let wall = Timestamp::from_second(1_790_000_040).unwrap_or(Timestamp::UNIX_EPOCH);
-        let store = SimStore::alone();
+        let store = match story.controllers {
+            0 | 1 => SimStore::alone(),
+            _ => SimStore::shared(),
+        };
         store.tables().broken = wrong.store;
         let lanes: Vec<(LaneId, Service)> = (0..story.lanes)
             .filter_map(|number| lane(number, &mut rng))

@@ -14,6 +14,7 @@
 mod audit;
 mod bad_starts;
 mod contract;
+mod faults;
 mod folder;
 mod harness;
 mod keys;

@@ -7,7 +7,7 @@ use airboss_store::{ArtifactFilter, ArtifactRow, TagSeen};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::{Json, Router};
+use axum::Json;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,10 +30,10 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(retain))
 }
 
-/// The upload has no limit of the usual kind; it is documented with the others.
-pub fn upload() -> Router<Arc<Site>> {
-    Router::new()
-        .route("/api/v1/artifacts", axum::routing::post(add))
+/// The upload has no limit of the usual kind.
+pub fn upload() -> OpenApiRouter<Arc<Site>> {
+    OpenApiRouter::new()
+        .routes(routes!(add))
         .layer(axum::extract::DefaultBodyLimit::disable())
 }
 
@@ -47,7 +47,7 @@ struct SourceQuery {
 /// Keeps an artifact: a tar archive, identified by its SHA-256.
 #[utoipa::path(
     post, path = "/api/v1/artifacts", tag = "artifacts", params(SourceQuery),
-    request_body(content_type = "application/x-tar", description = "the archive"),
+    request_body(content(("application/x-tar"), ("application/octet-stream")), description = "the archive, a tar file"),
     responses((status = 201, body = ArtifactView), (status = 413, body = Problem), (status = 422, body = Problem))
 )]
 async fn add(

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
+use axum::Json;
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -36,13 +36,10 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(document))
 }
 
-/// Documents may be larger than other bodies; the route is documented with the others.
-pub fn documents() -> Router<Arc<Site>> {
-    Router::new()
-        .route(
-            "/api/v1/artifacts/{digest}/attestations",
-            axum::routing::post(add),
-        )
+/// Documents may be larger than other bodies.
+pub fn documents() -> OpenApiRouter<Arc<Site>> {
+    OpenApiRouter::new()
+        .routes(routes!(add))
         .layer(axum::extract::DefaultBodyLimit::max(DOCUMENTS_MAX))
 }
 

@@ -18,6 +18,7 @@ use airboss_store::{
     ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
 };
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use tables::{Broken, Tables};
 pub use wire::{Wire, WireFaults};
@@ -39,16 +40,26 @@ pub struct SimStore {
     wire: Wire,
     owner: String,
     observer: Option<Arc<dyn Observer>>,
+    shared: bool,
 }
 
 impl SimStore {
-    /// A store of its own on a wire without faults.
+    /// A store of its own on a wire without faults, as SQLite's: for one controller, without hints.
     pub fn alone() -> Self {
         Self {
             tables: Arc::default(),
             wire: Wire::sound(),
             owner: String::new(),
             observer: None,
+            shared: false,
+        }
+    }
+
+    /// One for several controllers, as PostgreSQL's: it hints at what the others do.
+    pub fn shared() -> Self {
+        Self {
+            shared: true,
+            ..Self::alone()
         }
     }
 
@@ -59,6 +70,7 @@ impl SimStore {
             wire,
             owner: owner.to_owned(),
             observer,
+            shared: self.shared,
         }
     }
 
@@ -283,8 +295,8 @@ impl Store for SimStore {
     async fn waiting(&self, owner: &str) -> Result<Vec<LaneId>> {
         self.call("lanes", |t| Ok(t.waiting(owner))).await
     }
-    fn hints(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
-        None
+    fn hints(&self) -> Option<watch::Receiver<u64>> {
+        self.shared.then(|| self.tables().hints())
     }
     async fn finish_effect(
         &self,

@@ -11,6 +11,7 @@ use airboss_store::{
     RolloutRow, ServiceRow, StoreError, TokenRow,
 };
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::shelf::Shelf;
 
@@ -66,6 +67,8 @@ pub struct Tables {
     tokens: Vec<TokenRow>,
     frontier: Frontier,
     hashes: BTreeMap<(u8, u64), Hash>,
+    /// What happened, for those who listen; see [`Tables::hints`].
+    happened: watch::Sender<u64>,
 }
 
 pub(super) fn most(limit: u32, usual: usize, cap: usize) -> usize {
@@ -80,6 +83,16 @@ pub(super) fn conflict(what: &'static str, detail: String) -> StoreError {
 }
 
 impl Tables {
+    /// Every second thing that happens is hinted at: a hint may be lost.
+    pub(super) fn hints(&self) -> watch::Receiver<u64> {
+        self.happened.subscribe()
+    }
+    fn hint(&self) {
+        self.happened.send_if_modified(|count| {
+            *count += 1;
+            *count % 2 == 0
+        });
+    }
     pub(super) fn put_service(&mut self, service: &ServiceRow) {
         let kept = self.services.get(&service.name);
         if kept.is_none_or(|kept| kept.text != service.text) {
@@ -164,6 +177,7 @@ impl Tables {
             answer: None,
         };
         self.inbox.push(entry.clone());
+        self.hint();
         entry
     }
     /// Commands that wait, oldest first.
@@ -310,6 +324,7 @@ impl Tables {
             return Ok(committed);
         }
         self.write(commit, &committed);
+        self.hint();
         Ok(committed)
     }
 

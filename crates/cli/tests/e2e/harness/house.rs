@@ -28,6 +28,16 @@ pub struct Said {
     pub err: String,
 }
 
+impl From<std::process::Output> for Said {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
 impl Said {
     /// Fails unless the command ended with this code.
     #[track_caller]
@@ -107,6 +117,13 @@ impl House {
         self.path().join(".airboss")
     }
 
+    /// The address of the folder's own server.
+    pub fn url(&self) -> String {
+        let text = fs::read_to_string(self.data().join("server.json")).unwrap();
+        let server: Value = serde_json::from_str(&text).unwrap();
+        server["url"].as_str().unwrap().to_owned()
+    }
+
     /// `airboss` with these words, as a user calls it in this folder.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_airboss"));
@@ -161,11 +178,7 @@ impl House {
             .await
             .unwrap()
             .unwrap();
-        Said {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        output.into()
     }
 
     /// The folder of a version of the example service, to be changed before it is shipped.

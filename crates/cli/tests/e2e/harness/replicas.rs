@@ -40,11 +40,7 @@ impl Replicas {
         for number in 1..=3 {
             replicas.add(number).await;
         }
-        let mut agent = vec!["agent", "--on-stop", "stop"];
-        for replica in &replicas.all {
-            agent.extend(["--controller", &replica.url]);
-        }
-        replicas.house.spawn(&agent);
+        replicas.start_agent();
         replicas.talk_to(0);
         let shipped = replicas.house.ship(versions::FIRST, &["--watch"]).await;
         shipped.ended(0);
@@ -101,6 +97,15 @@ impl Replicas {
                 http::get(address, "/healthz").await.is_ok()
             })
             .await;
+    }
+
+    /// Starts the agent, again where it ran before.
+    pub fn start_agent(&mut self) {
+        let mut agent = vec!["agent", "--on-stop", "stop"];
+        for replica in &self.all {
+            agent.extend(["--controller", &replica.url]);
+        }
+        self.house.spawn(&agent);
     }
 
     /// Sends commands to this one from now on.
