@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: help cosign demo test e2e sim mutants bench bench-judge lint deny fmt arrows build
+.PHONY: help cosign demo test e2e faults sim mutants bench bench-judge lint deny fmt arrows build
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,11 @@ e2e: ## only the end-to-end tests
 	@scripts/need.sh --rust docker-registry gcc nginx postgresql skopeo wrk
 	$(CARGO) build -p checkout
 	$(CARGO) test -p airboss-cli --test e2e -- --test-threads 2
+
+faults: ## 200 faults at random moments on each database, with real processes (about 20 minutes; docs/reliability.md)
+	@scripts/need.sh --rust gcc postgresql
+	$(CARGO) build -p checkout
+	AIRBOSS_FAULTS=$${AIRBOSS_FAULTS:-200} $(CARGO) test -p airboss-cli --test e2e -- --test-threads 1 --nocapture faults::
 
 sim: ## 1,000 seeded worlds in which everything goes wrong (ARGS="--forever", ARGS="--one 42")
 	@scripts/need.sh --rust gcc

@@ -34,8 +34,7 @@ cargo test -p airboss-cli --lib --bins
 cargo test -p airboss-cli --test it
 
 step "worlds in which everything goes wrong"
-# Seed 439 is an open finding (docs/simulation.md); `make sim` plays a thousand.
-cargo run --quiet -p airboss-sim --bin worlds -- --seeds 400
+cargo run --quiet -p airboss-sim --bin worlds -- --seeds 1000
 
 step "end-to-end tests"
 cargo test -p airboss-cli --test e2e -- --test-threads 2

@@ -14,7 +14,10 @@ const STREAMS: &str = "/api/v1/events$|/live$|/record$";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_makes_the_server_fail_or_answer_other_than_documented() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), Into::into);
     let generator = target.join("oracles/python/bin/schemathesis");
     if !generator.exists() {

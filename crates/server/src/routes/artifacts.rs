@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use airboss_model::{Digest, Origin};
 use airboss_store::{ArtifactFilter, ArtifactRow, TagSeen};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::Json;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
