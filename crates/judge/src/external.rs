@@ -13,6 +13,8 @@ const SLOW_HALF_LIFE: f64 = 1800.0;
 const FACTOR: f64 = 3.0;
 /// ... plus this, so that a service without errors is not alarmed by its first one.
 const FLOOR: f64 = 0.005;
+/// Where so many are "bad" as a rule, such as those that buy nothing, more of them is no outage.
+const COMMON: f64 = 0.15;
 /// The alternative that the detector bets on, relative to the level above.
 const BET: f64 = 3.0;
 /// ln 1000, raised; the detector is kept below ten times that so that it falls again.
@@ -71,7 +73,7 @@ impl External {
 
     /// One tick with requests in both arms.
     pub fn observe(&mut self, t: u64, canary: Rate, baseline: Rate) {
-        if let Some(usual) = self.usual() {
+        if let Some(usual) = self.usual().filter(|usual| *usual < COMMON) {
             let limit = (FACTOR * usual + FLOOR).min(0.5);
             let bet = ratio::scale_odds(limit, BET);
             let step = |level: f64, rate: Rate| {

@@ -150,15 +150,13 @@ impl GaugeTest {
 mod tests {
     use super::*;
 
-    /// A slow wave and a fast one stand for a gauge's noise.
     fn run(canary: impl Fn(f64) -> f64) -> f64 {
-        let mut test = GaugeTest::new(
-            Better::Lower,
-            Margin {
-                rho: 1.1,
-                delta: 0.0,
-            },
-        );
+        run_as(Better::Lower, 1.1, canary)
+    }
+
+    /// A slow wave and a fast one stand for a gauge's noise.
+    fn run_as(better: Better, rho: f64, canary: impl Fn(f64) -> f64) -> f64 {
+        let mut test = GaugeTest::new(better, Margin { rho, delta: 0.0 });
         for t in 0..3600_u64 {
             let s = t as f64;
             let noise = 3.0 * (s / 17.0).sin() + 2.0 * (s / 211.0).cos();
@@ -177,5 +175,14 @@ mod tests {
             run(|s| 100.0 - 60.0 * (-s / 600.0).exp()) < 2.0,
             "a warm-up"
         );
+    }
+
+    #[test]
+    fn a_gauge_of_which_more_is_better_fails_where_it_falls_and_not_where_it_rises() {
+        let run = |canary: &dyn Fn(f64) -> f64| run_as(Better::Higher, 0.9, canary);
+        assert!(run(&|_| 95.0) < 2.0);
+        assert!(run(&|_| 140.0) < 2.0);
+        assert!(run(&|_| 75.0) > 4.6);
+        assert!(run(&|s| 99.0 - s * 0.02) > 4.6, "it dries up");
     }
 }

@@ -2,9 +2,16 @@
 
 use crate::Rate;
 
-/// A ratio as a percentage with two significant digits: `1.9 %`, `0.11 %`, `34 %`, `0 %`.
+/// A ratio as a percentage with two significant digits: `1.9 %`, `0.11 %`, `34 %`, `0 %`; close to all
+/// the digits count what is missing: `97.5 %`, `99.942 %`.
 pub fn percent(ratio: f64) -> String {
     let value = ratio * 100.0;
+    let missing = 100.0 - value;
+    if value > 90.0 && missing > 1e-6 {
+        let decimals = (1.0 - missing.log10().floor()).clamp(0.0, 7.0) as usize;
+        let text = format!("{value:.decimals$}");
+        return format!("{} %", text.trim_end_matches('0').trim_end_matches('.'));
+    }
     if !value.is_finite() || value == 0.0 {
         return "0 %".to_owned();
     }
@@ -101,6 +108,9 @@ mod tests {
         assert_eq!(percent(0.0011), "0.11 %");
         assert_eq!(percent(0.342), "34 %");
         assert_eq!(percent(0.0), "0 %");
+        assert_eq!(percent(0.9746), "97.5 %");
+        assert_eq!(percent(0.99942), "99.942 %");
+        assert_eq!(percent(1.0), "100 %");
         assert_eq!(count(1_950), "1,950");
         assert_eq!(odds(4123f64.ln()), "4,100 : 1");
         assert_eq!(odds(100f64.ln()), "100 : 1");

@@ -15,6 +15,7 @@ mod read;
 mod rules;
 mod schema;
 mod secrets;
+mod slo;
 mod template;
 mod yaml;
 
@@ -23,6 +24,9 @@ pub use read::{BYTES_MAX, Document, FINDINGS_MAX, Resource, parse, parse_bytes};
 pub use rules::{ENTRIES_MAX, INSTANCES_MAX, KEEP_MAX, PLACEHOLDERS, SLOS_MAX, STEPS_MAX};
 pub use schema::schema;
 pub use secrets::is_secret_name;
+pub use slo::{
+    Chance, Edge, InvalidChance, InvalidEdge, InvalidObjective, Judging, Objective, Slo, SloMargin,
+};
 pub use template::{Detected, SCHEMA_FILE, template};
 
 /// The version of the format, behind `apiVersion:`.
@@ -32,7 +36,6 @@ pub const KINDS: &[&str] = &["Service"];
 
 use crate::evidence::Requirement;
 use crate::route::RoutePattern;
-use crate::status_set::StatusSet;
 use crate::target::Measure;
 use crate::traffic::Weight;
 use crate::{ServiceName, Span};
@@ -103,6 +106,9 @@ pub struct ServiceSpec {
     /// What users were promised.
     #[serde(default)]
     pub slos: Vec<Slo>,
+    /// How sure verdicts must be.
+    #[serde(default, skip_serializing_if = "Judging::is_default")]
+    pub judge: Judging,
     /// How requests are told apart.
     #[serde(default, skip_serializing_if = "Requests::is_default")]
     pub requests: Requests,
@@ -262,73 +268,6 @@ pub enum Sticky {
     Cookie(String),
     /// The value of this request header; requests without it are divided by chance.
     Header(String),
-}
-
-/// A promise to users about one service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Slo {
-    /// A short name, unique in the service.
-    pub name: String,
-    /// The share of good requests, such as `99.9%`.
-    pub objective: Objective,
-    /// A request is bad where this holds, such as `status >= 500`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bad: Option<StatusSet>,
-    /// A request is bad where it took longer than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub under: Option<Span>,
-    /// Counts these routes only, such as `POST /pay`. Without it every request counts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50))]
-    pub routes: Vec<RoutePattern>,
-    /// A step needs this SLO's proof to pass; an SLO that is not critical can only fail it.
-    #[serde(default = "yes")]
-    pub critical: bool,
-}
-
-/// A share of good requests between 0 % and 100 %, both excluded.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = r"^\s*\d+(\.\d+)?\s*%\s*$", "examples" = ["99.9%", "99%"]))]
-pub struct Objective(f64);
-
-impl Objective {
-    /// The share as a ratio, such as 0.999.
-    pub fn ratio(self) -> f64 {
-        self.0
-    }
-    /// The share of requests that may be bad, such as 0.001.
-    pub fn budget(self) -> f64 {
-        1.0 - self.0
-    }
-}
-
-/// Why a text is not an objective.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an objective: write a share such as `99.9%`, above `0%` and below `100%`")]
-pub struct InvalidObjective {
-    /// The offending text.
-    pub text: String,
-}
-
-impl TryFrom<String> for Objective {
-    type Error = InvalidObjective;
-    fn try_from(text: String) -> Result<Self, InvalidObjective> {
-        text.trim()
-            .strip_suffix('%')
-            .and_then(|number| number.trim_end().parse::<f64>().ok())
-            .filter(|percent| *percent > 0.0 && *percent < 100.0)
-            .map(|percent| Self(percent / 100.0))
-            .ok_or(InvalidObjective { text })
-    }
-}
-impl From<Objective> for String {
-    fn from(objective: Objective) -> String {
-        // Twelve digits hide the rounding of the division by 100.
-        let percent = format!("{:.10}", objective.0 * 100.0);
-        format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
-    }
 }
 
 /// How a release reaches users: at most one of the strategies, canary where none is named.
@@ -553,9 +492,6 @@ fn one() -> u32 {
 }
 fn three() -> u32 {
     3
-}
-fn yes() -> bool {
-    true
 }
 fn one_second() -> Span {
     Span::secs(1)

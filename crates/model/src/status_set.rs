@@ -36,6 +36,26 @@ impl StatusSet {
     }
 }
 
+impl StatusSet {
+    /// True where no status meets the condition.
+    pub fn is_empty(&self) -> bool {
+        self.bits == [0; 8]
+    }
+
+    /// Every status that does not meet the condition.
+    #[must_use]
+    pub fn complement(&self) -> Self {
+        let mut bits = [0; 8];
+        for index in (0..500).filter(|index| self.bits[index / 64] >> (index % 64) & 1 == 0) {
+            bits[index / 64] |= 1 << (index % 64);
+        }
+        Self {
+            text: format!("not {}", self.text),
+            bits,
+        }
+    }
+}
+
 impl Default for StatusSet {
     /// `status >= 500`.
     fn default() -> Self {
@@ -158,6 +178,13 @@ mod tests {
             "status >= 500".parse::<StatusSet>().unwrap(),
             StatusSet::default()
         );
+    }
+
+    #[test]
+    fn each_status_is_in_a_condition_or_in_its_complement() {
+        let set: StatusSet = "status == 201 or status >= 500".parse().unwrap();
+        let rest = set.complement();
+        assert!((100..600).all(|status| set.contains(status) != rest.contains(status)));
     }
 
     #[test]

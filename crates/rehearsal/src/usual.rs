@@ -47,6 +47,9 @@ pub enum RecordedError {
 /// How steep the assumed latencies are: 1 of 100 is about 3.2 times as slow as the median.
 const STEEPNESS: f64 = 4.0;
 
+/// An SLO with `good` is taken to be kept by so much.
+const GOOD_ENOUGH: f64 = 1.25;
+
 impl Usual {
     /// A service that uses half of what each of its promises allows: the same assumption as
     /// `airboss check --rate` makes.
@@ -54,12 +57,14 @@ impl Usual {
         let slos = &service.spec.slos;
         let statuses = statuses(service)
             .into_iter()
-            .map(|(name, status)| {
-                let budget = slos
-                    .iter()
-                    .find(|slo| slo.name == name)
-                    .map_or(0.01, |slo| slo.objective.budget());
-                (status, budget / 2.0)
+            .map(|it| {
+                let slo = slos.iter().find(|slo| slo.name == it.name);
+                let share = match slo.map(|slo| slo.objective) {
+                    Some(objective) if it.good => (objective.ratio() * GOOD_ENOUGH).min(0.9),
+                    Some(objective) => objective.budget() / 2.0,
+                    None => 0.005,
+                };
+                (it.status, share)
             })
             .collect();
         let promises: Vec<(f64, f64)> = slos
@@ -153,21 +158,26 @@ struct Row {
 #[derive(Default)]
 struct Sums {
     requests: u64,
-    bad: BTreeMap<u16, u64>,
+    /// By status.
+    answers: BTreeMap<u16, u64>,
     latency: BTreeMap<u32, u64>,
 }
 
 impl Sums {
     /// The first SLO's bad requests are `bad`, the others' stand by name.
-    fn add(&mut self, row: &Row, names: &[(String, u16)]) {
+    fn add(&mut self, row: &Row, names: &[Told]) {
         self.requests += row.requests;
-        for (place, (name, status)) in names.iter().enumerate() {
+        for (place, it) in names.iter().enumerate() {
             let bad = if place == 0 {
                 Some(row.bad)
             } else {
-                row.bads.get(name).copied()
+                row.bads.get(&it.name).copied()
             };
-            *self.bad.entry(*status).or_default() += bad.unwrap_or(0);
+            let answers = match bad {
+                Some(bad) if it.good => row.requests.saturating_sub(bad),
+                bad => bad.unwrap_or(0),
+            };
+            *self.answers.entry(it.status).or_default() += answers;
         }
         for (bucket, count) in &row.latency {
             *self.latency.entry(*bucket).or_default() += count;
@@ -176,9 +186,9 @@ impl Sums {
 
     fn statuses(&self) -> Vec<(u16, f64)> {
         let share = |count: u64| count as f64 / self.requests.max(1) as f64;
-        self.bad
+        self.answers
             .iter()
-            .map(|(status, bad)| (*status, share(*bad)))
+            .map(|(status, count)| (*status, share(*count)))
             .collect()
     }
 
@@ -212,33 +222,50 @@ fn middle(edges: &[f64], bucket: usize) -> u64 {
     (ms * 1_000.0) as u64
 }
 
-/// Each SLO that reads the status, with a status that it calls bad, in their order; one that no
-/// other calls bad where there is such a one.
-pub(crate) fn statuses(service: &Service) -> Vec<(String, u16)> {
-    let sets: Vec<(String, StatusSet)> = service
-        .spec
-        .slos
-        .iter()
-        .filter(|slo| slo.under.is_none())
-        .map(|slo| (slo.name.clone(), slo.bad.clone().unwrap_or_default()))
+/// A status that stands for an SLO's bad answers, or for its good ones.
+pub(crate) struct Told {
+    pub(crate) name: String,
+    pub(crate) status: u16,
+    pub(crate) good: bool,
+}
+
+/// Each SLO that reads the status, with a status that it calls bad (one with `good`: good), in their
+/// order; one that no other SLO means where there is such a one.
+pub(crate) fn statuses(service: &Service) -> Vec<Told> {
+    let slos = service.spec.slos.iter();
+    let sets: Vec<(String, StatusSet, bool)> = slos
+        .filter_map(|slo| {
+            let set = slo.good.clone().or_else(|| slo.bad_statuses())?;
+            Some((slo.name.clone(), set, slo.good.is_some()))
+        })
         .collect();
     if service.spec.slos.is_empty() {
-        return vec![("server errors".to_owned(), 500)];
+        return vec![Told {
+            name: "server errors".to_owned(),
+            status: 500,
+            good: false,
+        }];
     }
     sets.iter()
-        .filter_map(|(name, set)| {
+        .filter_map(|(name, set, good)| {
             let alone = |status: &u16| {
                 !sets
                     .iter()
-                    .any(|(other, it)| other != name && it.contains(*status))
+                    .any(|(other, it, _)| other != name && it.contains(*status))
             };
             // Server errors first: that is what goes wrong as a rule.
-            let bad = || {
-                (500..600)
-                    .chain(100..500)
+            let first = if *good { 200..300 } else { 500..600 };
+            let meant = || {
+                first
+                    .clone()
+                    .chain(100..600)
                     .filter(|status| set.contains(*status))
             };
-            Some((name.clone(), bad().find(alone).or_else(|| bad().next())?))
+            Some(Told {
+                name: name.clone(),
+                status: meant().find(alone).or_else(|| meant().next())?,
+                good: *good,
+            })
         })
         .collect()
 }

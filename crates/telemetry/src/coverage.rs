@@ -46,7 +46,7 @@ pub fn blind_spots(
     let counts_failures = |name: &str| {
         let mut slos = service.spec.slos.iter();
         slos.find(|slo| slo.name == name)
-            .is_none_or(|slo| slo.bad.is_some() && slo.routes.is_empty())
+            .is_none_or(|slo| slo.under.is_none() && slo.routes.is_empty())
     };
     let found = steps
         .iter()

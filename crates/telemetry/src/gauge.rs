@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use airboss_judge::coverage::{Mix, MixTick};
 use airboss_judge::tick::{ArmTick, InstanceTick, Sample, Tick};
-use airboss_judge::{Config, Rate, SliConfig};
-use airboss_model::manifest::{Service, Tier, WhenUnlike};
+use airboss_judge::{Config, Margin, Rate, SliConfig};
+use airboss_model::manifest::{Edge, Service, Slo, Tier, WhenUnlike};
 use airboss_model::route::RoutePattern;
 use airboss_model::status_set::StatusSet;
 use airboss_model::traffic::{Counts, Weight, latency};
@@ -116,10 +116,11 @@ impl Gauge {
                     }
                 }
                 None => {
-                    reads.push(Reads::Status(slo.bad.clone().unwrap_or_default()));
+                    reads.push(Reads::Status(slo.bad_statuses().unwrap_or_default()));
                     SliConfig::errors(&slo.name)
                 }
             };
+            margins(&mut sli, slo);
             if !slo.routes.is_empty() {
                 let of = reads.pop().map(Box::new);
                 reads.extend(of.map(|of| Reads::Of(slo.routes.clone(), of)));
@@ -151,6 +152,9 @@ impl Gauge {
             hold_unlike: service.spec.requests.when_unlike == WhenUnlike::Hold,
             slis,
             latency_edges_ms: cuts.into_iter().map(edge_ms).collect(),
+            alpha: service.spec.judge.alpha.ratio(),
+            beta: service.spec.judge.beta.ratio(),
+            harm_budget: service.spec.judge.harm_budget.ratio(),
             ..Config::default()
         };
         Self {
@@ -259,6 +263,36 @@ impl Gauge {
             latency,
         }
     }
+}
+
+/// A version with `good` may lose a twentieth of its good requests, and a step a tenth.
+const GOOD_MARGIN: [Edge; 2] = [
+    Edge {
+        factor: 0.95,
+        plus: 0.0,
+    },
+    Edge {
+        factor: 0.9,
+        plus: 0.0,
+    },
+];
+
+/// The manifest's margins as bounds on the bad ratio. A share of good requests of at least
+/// `f g + d` is one of bad requests of at most `f b + (1 - f - d)`.
+fn margins(sli: &mut SliConfig, slo: &Slo) {
+    let margin = |edge: Edge| match slo.good {
+        Some(_) => Margin {
+            rho: edge.factor,
+            delta: 1.0 - edge.factor - edge.plus,
+        },
+        None => Margin {
+            rho: edge.factor,
+            delta: edge.plus,
+        },
+    };
+    let [fail, pass] = GOOD_MARGIN.map(|edge| slo.good.is_some().then_some(edge));
+    sli.fail = slo.margin.fail.or(fail).map(margin);
+    sli.pass = slo.margin.pass.or(pass).map(margin);
 }
 
 fn micros(span: airboss_model::Span) -> u64 {
@@ -383,6 +417,53 @@ mod tests {
         );
         let idle = gauge.instance("a", &counts(200, 100, 50));
         assert_eq!(idle.samples, [Sample::Missing, Sample::Missing]);
+    }
+
+    #[test]
+    fn margins_and_chances_of_the_manifest_are_what_the_judge_goes_by() {
+        let mut service = service(json!([
+            { "name": "ok", "objective": "99.9%", "bad": "status >= 500",
+                "margin": { "fail": "1.5x + 0.2%", "pass": "2x" } },
+            { "name": "orders", "objective": "2%", "good": "status == 201", "routes": ["POST /order"],
+                "margin": { "fail": "0.9x - 0.1%" } },
+        ]));
+        service.spec.judge = serde_json::from_value(json!({ "alpha": "0.5%" })).unwrap();
+        let gauge = Gauge::new(&service);
+        let config = gauge.config();
+        assert_eq!((config.alpha, config.beta), (0.005, 0.05));
+        assert_eq!(
+            config.slis[0].fail,
+            Some(Margin {
+                rho: 1.5,
+                delta: 0.002
+            })
+        );
+        assert_eq!(
+            config.slis[0].pass,
+            Some(Margin {
+                rho: 2.0,
+                delta: 0.0
+            })
+        );
+        // Of 100 requests 4 orders at stable: 3.5 are the fewest, so 96.5 bad ones the most.
+        let edge = config.slis[1].fail.unwrap().edge(0.96);
+        assert!((edge - 0.965).abs() < 1e-9, "{edge}");
+        let pass = config.slis[1].pass.unwrap().edge(0.96);
+        assert!((pass - 0.964).abs() < 1e-9, "{pass}");
+        let mut one = counts(200, 100, 50);
+        let ordered = RouteCounts {
+            drawn: 20,
+            by_status: [(201, 3), (409, 17)].into(),
+            latency: BTreeMap::new(),
+        };
+        one.routes = [("POST /order".to_owned(), ordered)].into();
+        assert_eq!(
+            gauge.rates(&one)[1],
+            Rate {
+                bad: 17,
+                requests: 20
+            }
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use airboss_judge::words;
 use airboss_model::manifest::{
-    self, Bake, Canary, Diagnostic, Document, ProcessTarget, Resource, Service, Slo, Sticky,
-    Strategy, Target, Then, Tier, WhenBusy, WhenLow, WhenSpent,
+    self, Bake, Canary, Diagnostic, Document, Edge, Judging, ProcessTarget, Resource, Service, Slo,
+    Sticky, Strategy, Target, Then, Tier, WhenBusy, WhenLow, WhenSpent,
 };
 use airboss_model::route::RoutePattern;
 use airboss_server::api::views::{SloAdviceView, SloList};
@@ -244,7 +244,7 @@ fn summary(known: &Known) -> String {
     text.push('\n');
     for (title, lines) in [
         ("Runs", runs(process)),
-        ("Promises", service.spec.slos.iter().map(promise).collect()),
+        ("Promises", promises(service)),
         ("Rollout", rollout(service)),
         ("Expects", expects(known)),
         ("Beware", known.findings.clone()),
@@ -326,12 +326,25 @@ fn runs(process: &ProcessTarget) -> Vec<String> {
     lines
 }
 
+fn promises(service: &Service) -> Vec<String> {
+    let mut lines: Vec<String> = service.spec.slos.iter().map(promise).collect();
+    let judge = service.spec.judge;
+    if judge != Judging::default() {
+        lines.push(format!(
+            "at most {} of sound releases are ever taken back, and {} of harmful steps passed; the next step may add {} bad requests",
+            judge.alpha, judge.beta, judge.harm_budget
+        ));
+    }
+    lines
+}
+
 fn promise(slo: &Slo) -> String {
     let share = String::from(slo.objective);
-    let what = match (&slo.bad, &slo.under) {
-        (Some(bad), _) => format!("{share} of requests are not `{bad}`"),
-        (None, Some(under)) => format!("{share} of requests take at most {under}"),
-        (None, None) => share,
+    let what = match (&slo.bad, &slo.good, &slo.under) {
+        (Some(bad), _, _) => format!("{share} of requests are not `{bad}`"),
+        (None, Some(good), _) => format!("{share} of requests are `{good}`"),
+        (None, None, Some(under)) => format!("{share} of requests take at most {under}"),
+        (None, None, None) => share,
     };
     let routes: Vec<&str> = slo.routes.iter().map(RoutePattern::as_str).collect();
     let what = match routes.as_slice() {
@@ -343,7 +356,17 @@ fn promise(slo: &Slo) -> String {
     } else {
         " (can stop a release, its proof is not waited for)"
     };
-    format!("{}: {what}{weight}", slo.name)
+    let margin = |said: &str, edge: Option<Edge>| {
+        edge.map_or(String::new(), |edge| format!("; {said} {edge} of stable's"))
+    };
+    let worse = if slo.good.is_some() {
+        "below"
+    } else {
+        "beyond"
+    };
+    let fail = margin(&format!("taken back {worse}"), slo.margin.fail);
+    let pass = margin("a step passes within", slo.margin.pass);
+    format!("{}: {what}{fail}{pass}{weight}", slo.name)
 }
 
 fn rollout(service: &Service) -> Vec<String> {

@@ -55,6 +55,35 @@ fn a_wrong_name_is_answered_with_the_right_one() {
 }
 
 #[test]
+fn a_margin_or_a_chance_that_cannot_be_meant_is_answered_with_one_that_can() {
+    let slo = |more: &str| format!("99.9%, bad: \"status >= 500\", {more} }}");
+    let good = |more: &str| format!("3%, good: \"status == 201\", {more} }}");
+    let cases = [
+        ("no margin", slo("margin: { fail: 10% }")),
+        ("tighter than stable", slo("margin: { fail: 0.9x }")),
+        ("wider than all", slo("margin: { fail: 500x }")),
+        ("a gap", slo("margin: { fail: 2x, pass: 1.5x }")),
+        ("slip in a margin", slo("margin: { fial: 2x }")),
+        ("more than stable's", good("margin: { fail: 1.1x }")),
+        ("good and bad", good("bad: \"status >= 500\"")),
+    ];
+    let piece = "99.9%, bad: \"status >= 500\" }";
+    let mut cases: Vec<(&str, &str, String)> = cases
+        .into_iter()
+        .map(|(name, text)| (name, piece, text))
+        .collect();
+    let judge = |text: &str| format!("  judge: {text}\n  slos:\n");
+    cases.push(("a chance of a half", "  slos:\n", judge("{ alpha: 50% }")));
+    cases.push(("a bare number", "  slos:\n", judge("{ beta: 0.05 }")));
+    cases.push(("slip in a chance", "  slos:\n", judge("{ harm: 1% }")));
+    let cases: Vec<(&str, &str, &str)> = cases
+        .iter()
+        .map(|(name, piece, text)| (*name, *piece, text.as_str()))
+        .collect();
+    insta::assert_snapshot!(report(&cases));
+}
+
+#[test]
 fn a_wrong_value_is_answered_with_what_fits() {
     let text = report(&[
         ("missing field", "      listen: 127.0.0.1:8080\n", ""),

@@ -18,6 +18,8 @@ fn good() -> Value {
     };
     let Resource::Service(service) = &documents[0].resource;
     let mut json = json!(service);
+    json["spec"]["judge"] = json!({ "alpha": "0.5%" });
+    json["spec"]["slos"][0]["margin"] = json!({ "fail": "1.2x + 0.05%", "pass": "1.5x" });
     json["apiVersion"] = json!("airboss/v1");
     json["kind"] = json!("Service");
     json
@@ -44,6 +46,8 @@ fn the_schema_takes_a_good_manifest_and_refuses_each_bad_one() {
         ("/spec/target/process/drain", json!("10")),
         ("/spec/slos/0/objective", json!("99.9")),
         ("/spec/slos/0/bad", json!("status => 500")),
+        ("/spec/slos/0/margin/fail", json!("10%")),
+        ("/spec/judge/alpha", json!("0.01")),
         ("/spec/rollout/canary/steps/0", json!("1")),
         ("/spec/rollout/canary/bake", json!("soon")),
         ("/spec/rollout/canary", json!({ "stepz": [] })),

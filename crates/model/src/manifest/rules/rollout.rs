@@ -8,6 +8,7 @@ use crate::evidence::{Requirement, Severity};
 use crate::manifest::diagnostic::quote;
 use crate::manifest::{Bake, Canary, ProcessTarget, Requests, RolloutSpec, Slo, Strategy, Then};
 use crate::route::RoutePattern;
+use crate::status_set::StatusSet;
 use crate::traffic::{NAMED_ROUTES_MAX, Weight};
 
 impl Rules<'_> {
@@ -84,6 +85,11 @@ impl Rules<'_> {
             let help = "use up to 63 letters, digits and `- _ .`";
             self.error(&join(place, &["name"]), message, help);
         }
+        if let Some(good) = &slo.good {
+            self.good(place, slo, good);
+            return;
+        }
+        self.margin(place, slo);
         match (&slo.bad, &slo.under) {
             (None, None) => self.error(
                 place,
@@ -91,7 +97,7 @@ impl Rules<'_> {
                     "the SLO {} does not say when a request is bad",
                     quote(&slo.name)
                 ),
-                "add `bad: \"status >= 500\"` or `under: 250ms`",
+                "add `bad: \"status >= 500\"`, `good: \"status == 201\"` or `under: 250ms`",
             ),
             (Some(_), Some(_)) => self.error(
                 &join(place, &["under"]),
@@ -121,6 +127,60 @@ impl Rules<'_> {
                 format!("an objective of {share} lets most requests be bad"),
                 "the objective is the share of good requests, such as `99.9%`",
             );
+        }
+    }
+
+    /// An SLO of which more is better. Its objective may be small: few visitors buy.
+    fn good(&mut self, place: &[&str], slo: &Slo, good: &StatusSet) {
+        for (other, is) in [("bad", slo.bad.is_some()), ("under", slo.under.is_some())] {
+            if is {
+                let message = format!("the SLO {} has both `good` and `{other}`", quote(&slo.name));
+                let help = "make two SLOs of it, each with its own objective";
+                self.error(&join(place, &[other]), message, help);
+            }
+        }
+        if good.complement().is_empty() {
+            let message = format!("`{good}` counts every answer as good");
+            let help = "this condition says which requests succeeded, such as `status == 201`";
+            self.error(&join(place, &["good"]), message, help);
+        }
+        self.margin(place, slo);
+    }
+
+    /// A margin that stable itself is beyond, or one that leaves a gap between pass and fail.
+    fn margin(&mut self, place: &[&str], slo: &Slo) {
+        let named = [("fail", slo.margin.fail), ("pass", slo.margin.pass)];
+        for (name, edge) in named {
+            let Some(edge) = edge else { continue };
+            let place = join(place, &["margin", name]);
+            if slo.good.is_some() {
+                if edge.factor > 1.0 || edge.factor <= 0.0 || edge.plus > 0.0 {
+                    let message = format!("stable itself is beyond the margin `{edge}`");
+                    let help = "of an SLO with `good`, write which part of stable's share must be left, such as `0.95x`";
+                    self.error(&place, message, help);
+                }
+            } else if edge.factor < 1.0 || edge.plus < 0.0 {
+                let message = format!("stable itself is beyond the margin `{edge}`");
+                let help = "write at least `1x`, and what may be added, such as `1.1x + 0.01%`";
+                self.error(&place, message, help);
+            } else if edge.factor > 100.0 {
+                let message = format!("the margin `{edge}` lets everything through");
+                let help = "a usual one is `1.1x + 0.01%`; at most `100x` is taken";
+                self.error(&place, message, help);
+            }
+        }
+        if let [(_, Some(fail)), (_, Some(pass))] = named {
+            let tighter = if slo.good.is_some() {
+                pass.factor > fail.factor || pass.plus > fail.plus
+            } else {
+                pass.factor < fail.factor || pass.plus < fail.plus
+            };
+            if tighter {
+                let message =
+                    format!("a version between `{pass}` and `{fail}` can neither pass nor fail");
+                let help = "let `pass` be at least as wide as `fail`; what a step may add at the most is for the harm budget to say";
+                self.warning(&join(place, &["margin", "pass"]), message, help);
+            }
         }
     }
 

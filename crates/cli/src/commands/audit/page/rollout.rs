@@ -123,7 +123,7 @@ fn gates(html: &mut Html, facts: &Facts) {
         ],
     );
     for slo in &request.service.spec.slos {
-        let bad = match (&slo.bad, &slo.under) {
+        let bad = match (slo.bad_statuses(), &slo.under) {
             (Some(bad), _) => bad.to_string(),
             (None, Some(under)) => format!("above {under}"),
             (None, None) => String::new(),
