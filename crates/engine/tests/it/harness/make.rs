@@ -41,6 +41,7 @@ pub fn service() -> Service {
                 response_timeout: Span::secs(30),
             }),
             slos: Vec::new(),
+            judge: Default::default(),
             requests: Default::default(),
             rollout: RolloutSpec {
                 canary: Some(Canary {
