@@ -108,15 +108,24 @@ impl Envelope {
         serde_json::json!(wire).to_string()
     }
 
-    /// The envelope as a Sigstore bundle v0.3, which cosign reads. The bundle names the key by
-    /// `hint` and carries no proof that a public log has it.
-    pub fn to_bundle_json(&self, hint: &str) -> String {
-        let envelope: serde_json::Value = serde_json::from_str(&self.to_json()).unwrap_or_default();
-        serde_json::json!({
+    /// The envelope as a Sigstore bundle v0.3, which cosign reads. It carries no proof that a public
+    /// log has it. None where there is not exactly one signature, which a bundle must have.
+    pub fn to_bundle_json(&self) -> Option<String> {
+        let [(hint, signature)] = self.signatures.as_slice() else {
+            return None;
+        };
+        // cosign passes over a signature that names another id than one of its own making, so the
+        // key is named beside the envelope only.
+        let unnamed = Self {
+            signatures: vec![(String::new(), signature.clone())],
+            ..self.clone()
+        };
+        let envelope: serde_json::Value = serde_json::from_str(&unnamed.to_json()).ok()?;
+        let bundle = serde_json::json!({
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": { "publicKey": { "hint": hint }, "tlogEntries": [] },
             "dsseEnvelope": envelope,
-        })
-        .to_string()
+        });
+        Some(bundle.to_string())
     }
 }

@@ -1,5 +1,6 @@
 //! Fetches an image or artifact into a folder.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -52,6 +53,8 @@ struct RunConfig {
     entrypoint: Option<Vec<String>>,
     #[serde(rename = "Cmd", default)]
     cmd: Option<Vec<String>>,
+    #[serde(rename = "Labels", default)]
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// How a layer becomes files.
@@ -161,13 +164,24 @@ impl Registry {
         layers.iter().map(one).collect()
     }
 
-    /// Refuses an image for another platform; what it runs.
-    async fn look_at_config(
-        &self,
-        config: &OciDescriptor,
-        platform: &Platform,
-        pinned: &Pinned,
-    ) -> Result<Vec<String>, OciError> {
+    /// What the image says of itself: its labels, and the annotations of its manifest, such as
+    /// `org.opencontainers.image.revision`.
+    ///
+    /// # Errors
+    /// Where the registry fails or hands out other bytes.
+    pub async fn labels(&self, pinned: &Pinned) -> Result<BTreeMap<String, String>, OciError> {
+        let config = &pinned.manifest.config;
+        let mut all = BTreeMap::new();
+        if is_image(&config.media_type) {
+            self.authorize().await?;
+            let run = self.config(config).await?.config.unwrap_or_default();
+            all.extend(run.labels.unwrap_or_default());
+        }
+        all.extend(pinned.manifest.annotations.clone().unwrap_or_default());
+        Ok(all)
+    }
+
+    async fn config(&self, config: &OciDescriptor) -> Result<ImageConfig, OciError> {
         if size(config) > MAX_MANIFEST as u64 {
             return Err(self.refused(&format!(
                 "its configuration has more than {} MiB",
@@ -176,10 +190,18 @@ impl Registry {
         }
         let what = format!("the configuration of {}", self.source);
         let file = self.fetch(config, &what).await?;
-        let read: ImageConfig =
-            serde_json::from_reader(std::io::BufReader::new(file)).map_err(|error| {
-                self.refused(&format!("its configuration cannot be read ({error})"))
-            })?;
+        serde_json::from_reader(std::io::BufReader::new(file))
+            .map_err(|error| self.refused(&format!("its configuration cannot be read ({error})")))
+    }
+
+    /// Refuses an image for another platform; what it runs.
+    async fn look_at_config(
+        &self,
+        config: &OciDescriptor,
+        platform: &Platform,
+        pinned: &Pinned,
+    ) -> Result<Vec<String>, OciError> {
+        let read = self.config(config).await?;
         let made_for = Platform {
             os: read.os,
             architecture: read.architecture,

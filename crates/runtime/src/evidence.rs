@@ -11,7 +11,9 @@ use airboss_attest::{
 };
 use airboss_model::evidence::{ItemVerdict, Requirement};
 use airboss_model::{Digest, LaneId, ReleaseId, Timestamp};
-use airboss_store::{AttestationRow, DocumentRow, NewAttestation, Store, StoreError};
+use airboss_store::{
+    ArtifactFilter, AttestationRow, DocumentRow, NewAttestation, Store, StoreError,
+};
 use sha2::{Digest as _, Sha256};
 
 /// Whom an installation believes, and what it signs with.
@@ -73,7 +75,7 @@ pub enum AddError {
     },
     /// It is about something else.
     #[error(
-        "{name} is about {found}, and the artifact is {artifact}: hand in the statement that was made of this artifact; `airboss artifact digest PATH` prints the digest to have signed"
+        "{name} is about {found}, and the artifact is {artifact}: hand in the statement that was made of this artifact; `airboss artifact digest PATH` prints the digest to have signed, and of an image its own digest is good too"
     )]
     OtherSubject {
         /// The document's name.
@@ -136,6 +138,7 @@ impl Evidence {
             why,
         })?;
         let known = self.store.attestations(artifact).await?;
+        let names = self.names(artifact).await?;
         let (trust, signer) = (self.keys.trust(), self.keys.signer(now));
         let mut kept = Vec::with_capacity(documents.len());
         for document in &documents {
@@ -148,16 +151,16 @@ impl Evidence {
                     found: format!("{} ({})", document.facts.kind(), document.form.name()),
                 });
             }
-            if !document.statement.is_about(artifact) {
+            let Some(subject) = subject(document, &names) else {
                 return Err(AddError::OtherSubject {
                     name: offered.source.to_owned(),
                     found: subjects(document),
                     artifact: *artifact,
                 });
-            }
+            };
             let seen = known.iter().find(|row| row.id == document.id);
             let seen = seen.map_or(now, |row| row.at);
-            let checked = verify(document, artifact, &trust, seen, now);
+            let checked = checked(document, artifact, &subject, &trust, seen, now);
             kept.push(NewAttestation {
                 row: row(artifact, document, &checked, offered, now)?,
                 document: DocumentRow {
@@ -181,6 +184,19 @@ impl Evidence {
             added.push(Added { row, new });
         }
         Ok(added)
+    }
+
+    /// By what statements may name an artifact: its digest, and those of the images and indexes of
+    /// registries that it was made of.
+    async fn names(&self, artifact: &Digest) -> Result<Vec<Digest>, StoreError> {
+        let filter = ArtifactFilter {
+            digest: Some(*artifact),
+            ..ArtifactFilter::default()
+        };
+        let known = self.store.artifacts(&filter).await?;
+        let origins = known.iter().flat_map(|kept| &kept.origins);
+        let of = origins.flat_map(|known| [known.origin.manifest, known.origin.resolved]);
+        Ok(std::iter::once(*artifact).chain(of).collect())
     }
 
     /// How the items that are required of a release's artifact stand at `now`.
@@ -274,7 +290,9 @@ impl Evidence {
                 return Ok(false);
             }
         };
-        let checked = verify(&read, &row.digest, trust, row.at, now);
+        let names = self.names(&row.digest).await?;
+        let subject = subject(&read, &names).unwrap_or(row.digest);
+        let checked = checked(&read, &row.digest, &subject, trust, row.at, now);
         let same = before.is_some_and(|before| {
             (before.verdict, &before.signatures) == (checked.verdict, &checked.signatures)
         });
@@ -341,6 +359,29 @@ impl Evidence {
             }
         }
     }
+}
+
+/// Which of an artifact's names a document is about.
+fn subject(document: &Document, names: &[Digest]) -> Option<Digest> {
+    let mut names = names.iter();
+    names.find(|it| document.statement.is_about(it)).copied()
+}
+
+/// Who stands behind a document. Where it is about an image, that is said: that the artifact was
+/// made of it is the word of whoever brought the artifact.
+fn checked(
+    document: &Document,
+    artifact: &Digest,
+    subject: &Digest,
+    trust: &Trust,
+    seen: Timestamp,
+    now: Timestamp,
+) -> Verification {
+    let mut checked = verify(document, subject, trust, seen, now);
+    if subject != artifact {
+        checked.reason += &format!("; it is about the image {subject}, which this was made of");
+    }
+    checked
 }
 
 /// True for what Airboss puts in words of its own.

@@ -85,6 +85,11 @@ impl ClientError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Problem { problem, .. } if problem.code == "not_found")
     }
+
+    /// True where the server can make nothing of what it was handed, and said why.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if ["invalid", "too_large"].contains(&problem.code.as_str()))
+    }
 }
 
 impl Client {

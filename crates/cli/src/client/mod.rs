@@ -217,6 +217,15 @@ impl Client {
         self.json(self.post(&path).query(query).body(bytes)).await
     }
 
+    /// One artifact, by its whole digest.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where it is not kept.
+    pub async fn artifact(&self, digest: &str) -> Result<ArtifactDetail, ClientError> {
+        let path = format!("/api/v1/artifacts/{}", segment(digest));
+        self.json(self.get(&path)).await
+    }
+
     /// The documents about an artifact.
     ///
     /// # Errors

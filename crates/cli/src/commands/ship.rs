@@ -4,10 +4,12 @@ use std::io;
 use std::path::Path;
 
 use airboss_model::manifest::{self, Resource, Severity};
+use airboss_server::api::evidence::{BuildView, ReleaseRequest};
 use airboss_server::api::requests::ShipRequest;
 use airboss_server::api::views::ArtifactView;
 use anyhow::{Context as _, bail};
 
+use super::artifact::Ci;
 use super::source::{self, Supplied};
 use super::watch::{self, Followed};
 use super::{Context, act, manifest_path, read_manifest};
@@ -30,22 +32,42 @@ pub async fn run(args: ShipArgs, context: &mut Context) -> anyhow::Result<Exit> 
     let client = context.client()?;
     // Asked first, so that a wrong token or address is told before gigabytes are packed.
     client.system().await?;
-    let Supplied { artifact, notes } = match &args.path {
-        Some(path) => source::supply(&client, path, &args.registry).await?,
+    let by = identity::by(args.by.by.as_deref());
+    let Supplied {
+        artifact,
+        build,
+        mut notes,
+    } = match &args.path {
+        Some(path) => source::supply(&client, path, &args.registry, &by).await?,
         None => registered(&client, &service, &args.version).await?,
     };
     let request = ShipRequest {
         manifest: text,
         manifest_name: path.display().to_string(),
-        service: Some(service),
-        version: args.version,
+        service: Some(service.clone()),
+        version: args.version.clone(),
         digest: artifact.digest.clone(),
         environment: args.environment,
-        by: identity::by(args.by.by.as_deref()),
+        by: by.clone(),
         fix: args.fix,
     };
     let key = uuid::Uuid::now_v7().to_string();
     let accepted = client.ship(&request, &key).await?;
+    // Only now: a version that is refused must stay free for other content.
+    let build = source::told(Ci::here().as_ref(), build);
+    if build != BuildView::default() {
+        let release = ReleaseRequest {
+            service,
+            version: args.version,
+            digest: None,
+            build,
+            by,
+        };
+        match client.register(&release).await {
+            Ok(release) => notes.extend(release.warnings),
+            Err(error) => notes.push(format!("where it comes from is not noted: {error}")),
+        }
+    }
     if !args.output.is_json() {
         let lines: Vec<Line> = notes
             .iter()
@@ -86,6 +108,7 @@ async fn registered(client: &Client, service: &str, version: &str) -> anyhow::Re
                 digest: release.digest,
                 new: false,
             },
+            build: BuildView::default(),
             notes: Vec::new(),
         }),
         Err(error) if error.is_not_found() => bail!(UsageError(format!(

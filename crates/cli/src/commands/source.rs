@@ -1,16 +1,20 @@
 //! What is shipped: a path on this machine, or an image or artifact of a registry.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use airboss_model::Origin;
 use airboss_oci::{Credentials, OciError, Pinned, Platform, Registry, Source};
+use airboss_server::api::evidence::{AttestationQuery, BuildView};
 use airboss_server::api::requests::{ArtifactQuery, OriginRequest};
 use airboss_server::api::views::ArtifactView;
 use airboss_targets::process::artifact;
 use anyhow::{Context as _, bail};
 
+use super::artifact::Told;
 use crate::client::Client;
 use crate::exit::UsageError;
 use crate::render::words;
@@ -49,6 +53,8 @@ impl AuthArgs {
 pub struct Supplied {
     /// The artifact.
     pub artifact: ArtifactView,
+    /// Where it comes from, as far as it says so itself.
+    pub build: BuildView,
     /// Things to know, in one line each.
     pub notes: Vec<String>,
 }
@@ -57,14 +63,22 @@ pub struct Supplied {
 ///
 /// # Errors
 /// Where it cannot be read, is not accepted, or cannot be sent.
-pub async fn supply(client: &Client, path: &Path, args: &RegistryArgs) -> anyhow::Result<Supplied> {
+pub async fn supply(
+    client: &Client,
+    path: &Path,
+    args: &RegistryArgs,
+    by: &str,
+) -> anyhow::Result<Supplied> {
     match path.to_str().filter(|text| Source::is_meant(text)) {
-        Some(text) => of_registry(client, text.parse()?, args).await,
+        Some(text) => of_registry(client, text.parse()?, args, by).await,
         None => {
             let source = path.display().to_string();
             let artifact = upload(client, path.to_owned(), &source).await?;
-            let notes = Vec::new();
-            Ok(Supplied { artifact, notes })
+            Ok(Supplied {
+                artifact,
+                build: BuildView::default(),
+                notes: Vec::new(),
+            })
         }
     }
 }
@@ -94,6 +108,7 @@ async fn of_registry(
     client: &Client,
     source: Source,
     args: &RegistryArgs,
+    by: &str,
 ) -> anyhow::Result<Supplied> {
     let platform = args.platform.clone().unwrap_or_else(Platform::here);
     let registry = Registry::new(source, &args.auth.credentials())?;
@@ -114,7 +129,107 @@ async fn of_registry(
     client.put_origin(&artifact.digest, &request).await?;
     let mut notes = notes;
     notes.insert(0, format!("{} is {}", origin.reference(), origin.resolved));
-    Ok(Supplied { artifact, notes })
+    notes.extend(attach(client, &registry, origin, &artifact.digest, by).await?);
+    let build = match registry.labels(&pinned).await {
+        Ok(labels) => built(&labels),
+        Err(error) => {
+            notes.push(format!("the labels of the image cannot be read: {error}"));
+            BuildView::default()
+        }
+    };
+    Ok(Supplied {
+        artifact,
+        build,
+        notes,
+    })
+}
+
+/// What CI tells goes before what an image says of itself.
+pub fn told(ci: Option<&Told>, image: BuildView) -> BuildView {
+    let ci = ci.map(|it| it.build.clone()).unwrap_or_default();
+    BuildView {
+        commit: ci.commit.or(image.commit),
+        reference: ci.reference.or(image.reference),
+        run: ci.run.or(image.run),
+        actor: ci.actor.or(image.actor),
+        repository: ci.repository.or(image.repository),
+        builder: ci.builder.or(image.builder),
+    }
+}
+
+/// What an image's labels say of where it comes from.
+fn built(labels: &BTreeMap<String, String>) -> BuildView {
+    let of = |name: &str| {
+        let value = labels.get(&format!("org.opencontainers.image.{name}"))?;
+        (!value.trim().is_empty()).then(|| value.trim().to_owned())
+    };
+    let is_commit = |it: &String| it.len() >= 7 && it.bytes().all(|it| it.is_ascii_hexdigit());
+    BuildView {
+        commit: of("revision").filter(is_commit),
+        repository: of("source"),
+        ..BuildView::default()
+    }
+}
+
+/// Media types of attached documents that Airboss reads, by a part of their name.
+const READ: [&str; 6] = [
+    "in-toto",
+    "dsse",
+    "sigstore.bundle",
+    "cyclonedx",
+    "spdx",
+    "sarif",
+];
+
+/// Hands in what is attached to the image, and says what came of it. What cannot be used stops
+/// nobody: the manifest says what must be there.
+async fn attach(
+    client: &Client,
+    registry: &Registry,
+    origin: &Origin,
+    digest: &str,
+    by: &str,
+) -> anyhow::Result<Vec<String>> {
+    let attached = match registry.attached_to(origin).await {
+        Ok(attached) => attached,
+        Err(error) => {
+            let note = format!("what is attached to the image cannot be had: {error}");
+            return Ok(vec![note]);
+        }
+    };
+    let (mut kept, mut notes) = (0, Vec::new());
+    for it in attached {
+        let kind = format!("{} {}", it.media_type, it.artifact_type);
+        let digest_of_it = it.digest.to_string();
+        let short = words::short_digest(&digest_of_it);
+        if !READ.iter().any(|part| kind.contains(part)) {
+            notes.push(format!(
+                "attached {short} is {}, which is not read",
+                it.media_type
+            ));
+            continue;
+        }
+        let query = AttestationQuery {
+            kind: None,
+            source: format!("oci://{}@{}", origin.repository, it.manifest),
+            name: String::new(),
+            by: by.to_owned(),
+        };
+        match client.attest(digest, &query, it.bytes).await {
+            Ok(list) => kept += list.attestations.len(),
+            Err(error) if error.is_invalid() => {
+                notes.push(format!("attached {short} is not kept: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if kept > 0 {
+        notes.insert(
+            0,
+            format!("{kept} documents are attached to the image and kept with it"),
+        );
+    }
+    Ok(notes)
 }
 
 /// The artifact that was made of this very manifest before, where its content is kept.

@@ -209,3 +209,94 @@ async fn attachments_are_found_by_the_referrers_api() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].bytes, b"attached");
 }
+
+/// As BuildKit pushes an image with its notes: one index with both.
+#[tokio::test]
+async fn notes_within_the_index_are_found_for_the_chosen_platform_only() {
+    let registry = xtask::registry::Registry::start(false).unwrap();
+    let layout = xtask::registry::Layout::new().unwrap();
+    let mut entries = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let layer = super::shop::layer(&layout, &[("app", architecture)]);
+        let platform = format!("linux/{architecture}");
+        let image = layout.image(&platform, &[layer]).unwrap();
+        let note = format!("note on {architecture}");
+        let note = layout
+            .blob("application/vnd.in-toto+json", note.as_bytes())
+            .unwrap();
+        let config = layout
+            .blob("application/vnd.oci.image.config.v1+json", b"{}")
+            .unwrap();
+        let fields = json!({ "config": config, "layers": [note] });
+        let mut notes = layout.manifest(fields).unwrap();
+        notes["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+        notes["annotations"] = json!({
+            "vnd.docker.reference.type": "attestation-manifest",
+            "vnd.docker.reference.digest": image["digest"],
+        });
+        entries.extend([image, notes]);
+    }
+    let index = layout.index(&entries).unwrap();
+    layout.top(&index).unwrap();
+    registry.push(&layout, "shop:1.4.0").unwrap();
+    let source = open(&registry.reference("shop:1.4.0"));
+    let pinned = source.resolve(&super::shop::linux("arm64")).await.unwrap();
+    let found = source.attached_to(&pinned.origin).await.unwrap();
+    let bytes: Vec<&[u8]> = found.iter().map(|it| it.bytes.as_slice()).collect();
+    assert_eq!(bytes, [b"note on arm64"]);
+}
+
+/// As cosign before its third version pushes attestations.
+#[tokio::test]
+async fn documents_under_cosigns_tag_are_found_once_with_what_refers_to_the_image() {
+    let registry = xtask::registry::Registry::start(false).unwrap();
+    let writer = Writer::new(&registry.address.to_string()).await;
+    let (subject, attached) = writer.fill(&[b"one"]).await;
+    let kind = "application/vnd.dsse.envelope.v1+json";
+    let layers = json!([
+        writer.blob(kind, b"one").await,
+        writer.blob(kind, b"two").await
+    ]);
+    let config = writer
+        .blob("application/vnd.oci.image.config.v1+json", b"{}")
+        .await;
+    let manifest =
+        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
+    let tag = format!("sha256-{}.att", subject.hex());
+    writer.manifest(&tag, MANIFEST, &manifest).await;
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": attached });
+    let fallback = format!("sha256-{}", subject.hex());
+    writer.manifest(&fallback, INDEX, &index).await;
+    let source = open(&registry.reference("shop:1.4.0"));
+    let pinned = source.resolve(&super::shop::linux("amd64")).await.unwrap();
+    assert_eq!(pinned.origin.manifest, subject);
+    let found = source.attached_to(&pinned.origin).await.unwrap();
+    let bytes: Vec<&[u8]> = found.iter().map(|it| it.bytes.as_slice()).collect();
+    assert_eq!(bytes, [b"one", b"two"]);
+}
+
+#[tokio::test]
+async fn an_image_says_by_its_labels_where_it_is_from() {
+    let registry = xtask::registry::Registry::start(false).unwrap();
+    let layout = xtask::registry::Layout::new().unwrap();
+    let config = json!({ "os": "linux", "architecture": "amd64", "config": { "Labels": {
+        "org.opencontainers.image.revision": "ffac537", "org.opencontainers.image.source": "of the label" } } });
+    let config = layout
+        .blob(
+            "application/vnd.oci.image.config.v1+json",
+            config.to_string().as_bytes(),
+        )
+        .unwrap();
+    let layer = super::shop::layer(&layout, &[("app", "content")]);
+    let image = layout
+        .manifest(json!({ "config": config, "layers": [layer],
+            "annotations": { "org.opencontainers.image.source": "of the manifest" } }))
+        .unwrap();
+    layout.top(&image).unwrap();
+    registry.push(&layout, "shop:1.4.0").unwrap();
+    let source = open(&registry.reference("shop:1.4.0"));
+    let pinned = source.resolve(&super::shop::linux("amd64")).await.unwrap();
+    let labels = source.labels(&pinned).await.unwrap();
+    assert_eq!(labels["org.opencontainers.image.revision"], "ffac537");
+    assert_eq!(labels["org.opencontainers.image.source"], "of the manifest");
+}

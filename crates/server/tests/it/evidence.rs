@@ -226,3 +226,51 @@ async fn a_revoked_key_blocks_what_it_signed_and_a_rollback_goes_all_the_same() 
     // Once the key is believed again, nothing more has to be done for what waits.
     server.keys.believe(trusting(false));
 }
+
+#[tokio::test]
+async fn a_statement_about_the_image_counts_for_the_artifact_that_was_made_of_it() {
+    let server = Server::start().await;
+    server.keys.believe(trusting(false));
+    let digest = server.upload("content").await;
+    let (index, manifest) = (
+        format!("sha256:{}", "ab".repeat(32)),
+        format!("sha256:{}", "cd".repeat(32)),
+    );
+    for (name, number) in [(&index, 0), (&manifest, 1)] {
+        let (status, body) = attest(&server, &digest, "", &signed(name)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{number} {body}");
+    }
+    let origin = json!({ "repository": "registry.example/shop", "tag": "1.4.0", "resolved": index,
+        "manifest": manifest, "platform": "linux/amd64" });
+    server
+        .put(&format!("/api/v1/artifacts/{digest}/origins"), origin)
+        .await;
+    for name in [&index, &manifest, &digest] {
+        let (status, body) = attest(&server, &digest, "", &signed(name)).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        let it = &body["attestations"][0];
+        assert_eq!(
+            (&it["verdict"], &it["signers"]),
+            (&json!("verified"), &json!(["ci"]))
+        );
+        let of_image = it["reason"].as_str().unwrap().contains("the image sha256:");
+        assert_eq!(of_image, name != &digest, "{it}");
+    }
+    let other = format!("sha256:{}", "ef".repeat(32));
+    let (status, body) = attest(&server, &digest, "", &signed(&other)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    // Checked again after trust changed, each is still judged by the name that it is about.
+    server.keys.believe(trusting(true));
+    let now = server.runtime.clock().now();
+    let changed = server.runtime.evidence().check_again(now).await.unwrap();
+    assert_eq!(changed, [digest.parse().unwrap()]);
+    let (_, list) = server
+        .get(&format!("/api/v1/artifacts/{digest}/attestations"))
+        .await;
+    for it in list["attestations"].as_array().unwrap() {
+        assert!(
+            it["reason"].as_str().unwrap().contains("was revoked"),
+            "{it}"
+        );
+    }
+}

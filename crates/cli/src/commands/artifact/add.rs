@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use super::super::{Context, source};
 use super::AddArgs;
 use super::ci::{Ci, Told};
+use crate::client::Client;
 use crate::exit::{Exit, UsageError};
 use crate::identity;
 use crate::render::dossier;
@@ -23,23 +24,28 @@ struct Evidence {
 
 pub(super) async fn run(args: AddArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let service = super::known::service(args.service.as_deref(), &args.file)?;
-    let told = Ci::read(|name| std::env::var(name).ok());
-    let build = build(&args, told.as_ref());
+    let told = Ci::here();
     let name = format!("{service}@{}", args.version);
     if let Some(path) = &args.path {
         source::check(path)?;
     }
     let client = context.client()?;
     let evidence = read(&args)?;
-    let (digest, notes) = match &args.path {
+    let by = identity::by(args.by.by.as_deref());
+    let (digest, of_image, notes) = match &args.path {
         Some(path) => {
-            let supplied = source::supply(&client, path, &args.registry).await?;
-            (Some(supplied.artifact.digest), supplied.notes)
+            let supplied = source::supply(&client, path, &args.registry, &by).await?;
+            (
+                Some(supplied.artifact.digest),
+                supplied.build,
+                supplied.notes,
+            )
         }
-        None => (None, Vec::new()),
+        None => (None, BuildView::default(), Vec::new()),
     };
+    let build = build(&args, told.as_ref(), of_image);
     // Checked as the server will, so that one broken file leaves nothing behind.
-    let known = match &digest {
+    let known: Digest = match &digest {
         Some(digest) => digest.parse()?,
         None => client
             .release(&name)
@@ -48,10 +54,13 @@ pub(super) async fn run(args: AddArgs, context: &mut Context) -> anyhow::Result<
             .digest
             .parse()?,
     };
+    let names = match evidence.is_empty() {
+        true => Vec::new(),
+        false => names(&client, &known).await?,
+    };
     for file in &evidence {
-        check(file, &known, &name)?;
+        check(file, &names, &name)?;
     }
-    let by = identity::by(args.by.by.as_deref());
     let request = ReleaseRequest {
         service,
         version: args.version,
@@ -87,9 +96,24 @@ pub(super) async fn run(args: AddArgs, context: &mut Context) -> anyhow::Result<
     Ok(Exit::Done)
 }
 
-/// What was named goes before what CI tells.
-fn build(args: &AddArgs, told: Option<&Told>) -> BuildView {
-    let told = told.map(|told| told.build.clone()).unwrap_or_default();
+/// By what statements may name an artifact: its digest, and those of the images that it was made of.
+async fn names(client: &Client, artifact: &Digest) -> anyhow::Result<Vec<Digest>> {
+    let mut names = vec![*artifact];
+    let origins = match client.artifact(&artifact.to_string()).await {
+        Ok(known) => known.origins,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    for origin in origins {
+        names.extend(origin.manifest.parse::<Digest>());
+        names.extend(origin.resolved.parse::<Digest>());
+    }
+    Ok(names)
+}
+
+/// What was named goes before what CI tells, and that before what an image says of itself.
+fn build(args: &AddArgs, told: Option<&Told>, of_image: BuildView) -> BuildView {
+    let told = source::told(told, of_image);
     BuildView {
         commit: args.commit.clone().or(told.commit),
         reference: args.reference.clone().or(told.reference),
@@ -135,8 +159,12 @@ fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {shown}"))
 }
 
-fn check(file: &Evidence, digest: &Digest, name: &str) -> anyhow::Result<()> {
+/// `names` has the artifact's own digest first.
+fn check(file: &Evidence, names: &[Digest], name: &str) -> anyhow::Result<()> {
     let shown = file.path.display();
+    let Some(digest) = names.first() else {
+        return Ok(());
+    };
     let hint = Hint {
         subject: digest,
         name,
@@ -153,7 +181,7 @@ fn check(file: &Evidence, digest: &Digest, name: &str) -> anyhow::Result<()> {
                 file.kind.unwrap_or_default()
             )));
         }
-        if !document.statement.is_about(digest) {
+        if !names.iter().any(|it| document.statement.is_about(it)) {
             bail!(UsageError(format!(
                 "{shown} is about another artifact than {digest}\n  have the digest signed that `airboss artifact digest PATH` prints; nothing was registered"
             )));

@@ -94,6 +94,11 @@ impl Ci {
         };
         Some(Told { ci, build })
     }
+
+    /// What the environment of this process tells.
+    pub fn here() -> Option<Told> {
+        Self::read(|name| std::env::var(name).ok())
+    }
 }
 
 #[cfg(test)]

@@ -172,15 +172,20 @@ pub(super) async fn attestations(
             "j_unit" | "junit" => "junit.xml",
             _ => "json",
         };
-        let document = client.document(&digest, &it.id, false).await?;
-        let path = folder.join(format!("{}-{short}.{extension}", it.kind));
-        fs::write(&path, document).with_context(|| format!("cannot write {}", path.display()))?;
-        written += 1;
-        if !signed && let Ok(envelope) = client.document(&digest, &it.id, true).await {
-            let path = folder.join(format!("{}-{short}.intoto.jsonl", it.kind));
-            fs::write(&path, envelope)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        let mut write = |extension: &str, bytes: &[u8]| {
+            let path = folder.join(format!("{}-{short}.{extension}", it.kind));
             written += 1;
+            fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        };
+        let document = client.document(&digest, &it.id, false).await?;
+        write(extension, &document)?;
+        let mut envelope = (it.form == "dsse").then_some(document);
+        if !signed && let Ok(ours) = client.document(&digest, &it.id, true).await {
+            write("intoto.jsonl", &ours)?;
+            envelope = Some(ours);
+        }
+        if let Some(bundle) = envelope.and_then(|bytes| bundle(&bytes, &digest)) {
+            write("sigstore.json", bundle.as_bytes())?;
         }
     }
     context.console.text(&format!(
@@ -188,6 +193,17 @@ pub(super) async fn attestations(
         folder.display()
     ))?;
     Ok(Exit::Done)
+}
+
+/// An envelope as the bundle that cosign reads.
+fn bundle(envelope: &[u8], digest: &str) -> Option<String> {
+    let hint = airboss_attest::Hint {
+        subject: &digest.parse().ok()?,
+        name: "",
+        form: None,
+    };
+    let document = airboss_attest::read(envelope, &hint).ok()?;
+    document.envelope?.to_bundle_json()
 }
 
 pub(super) fn digest(args: &DigestArgs, context: &mut Context) -> anyhow::Result<Exit> {
