@@ -43,7 +43,7 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Check(args) => commands::check::run(
             &args,
-            &|service| commands::slo::known(service, global.clone()),
+            &|service| commands::slo::known(service, &global),
             &mut io::stdin(),
             &mut io::stdout(),
             &mut io::stderr(),

@@ -154,11 +154,11 @@ pub trait Store: Send + Sync + 'static {
     async fn create_release(&self, release: &ReleaseRow) -> Result<ReleaseRow>;
     /// A release by its id.
     async fn release(&self, id: &ReleaseId) -> Result<Option<ReleaseRow>>;
-    /// Releases of a service, newest first.
+    /// Releases of a service, newest first. At most `limit`, as in [`Self::find_releases`].
     async fn releases(&self, service: &ServiceName, limit: u32) -> Result<Vec<ReleaseRow>>;
 
     /// Releases of any service that a filter finds, newest first. At most `limit`; 0 means 50, more
-    /// than 500 means 500.
+    /// than 5,000 means 5,000.
     async fn find_releases(&self, filter: &ReleaseFilter, limit: u32) -> Result<Vec<ReleaseRow>>;
     /// Keeps documents about artifacts, all or none of them; which of them were not there before.
     /// The same bytes about the same artifact stay as they were. More than

@@ -8,9 +8,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use airboss_ledger::{Hash, Tile};
+use airboss_model::evidence::Requirement;
 use airboss_server::api::deliveries::{DeliveryList, DeliveryQuery};
 use airboss_server::api::evidence::{
-    AttestationList, AttestationQuery, ReleaseList, ReleaseQuery, ReleaseRequest, ReleaseView,
+    AttestationList, AttestationQuery, ReleaseList, ReleaseNeeds, ReleaseQuery, ReleaseRequest,
+    ReleaseView,
 };
 use airboss_server::api::log::{RecordList, RecordQuery};
 use airboss_server::api::requests::{
@@ -191,8 +193,24 @@ impl Client {
     /// # Errors
     /// As [`ClientError`]; code `not_found` where there is none.
     pub async fn release(&self, id: &str) -> Result<ReleaseView, ClientError> {
-        self.json(self.get(&format!("/api/v1/releases/{}", segment(id))))
-            .await
+        self.release_for(id, None).await
+    }
+
+    /// As [`Self::release`], with how it stands to these requirements instead of those of the
+    /// manifest that the server has.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where there is none.
+    pub async fn release_for(
+        &self,
+        id: &str,
+        require: Option<&Vec<Requirement>>,
+    ) -> Result<ReleaseView, ClientError> {
+        let query = ReleaseNeeds {
+            require: require.and_then(|it| serde_json::to_string(it).ok()),
+        };
+        let path = format!("/api/v1/releases/{}", segment(id));
+        self.json(self.get(&path).query(&query)).await
     }
 
     /// Releases, newest first.

@@ -134,7 +134,7 @@ pub struct ListArgs {
     /// Only those of this span, such as 30d
     #[arg(long, value_name = "SPAN")]
     pub since: Option<Span>,
-    /// At most so many, 1 to 10000; of versions, at most 500 of each service
+    /// At most so many, 1 to 10000; of versions, at most 500
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
     /// Printing.

@@ -25,6 +25,7 @@ pub mod keys;
 pub mod logs;
 pub mod record;
 pub mod rehearse;
+pub mod requires;
 pub mod rollback;
 pub mod schema;
 pub mod ship;

@@ -1,5 +1,7 @@
 //! A release and what is said of it.
 
+use std::collections::BTreeMap;
+
 use airboss_server::api::evidence::{
     AttestationView, FieldView, ItemView, ReleaseList, ReleaseView,
 };
@@ -237,9 +239,25 @@ pub fn list(list: &ReleaseList) -> Vec<Line> {
     lines.push(Line::indented(
         2,
         vec![Chunk::new(format!(
-            "provenance is complete for {} of {total}: {percent}%",
-            list.complete
+            "provenance is complete for {} of {total}: {percent}%{}",
+            list.complete,
+            match list.more {
+                true => " of the newest; there are more, see --limit",
+                false => "",
+            }
         ))],
     ));
+    let mut without: BTreeMap<&str, usize> = BTreeMap::new();
+    for field in list.releases.iter().flat_map(|it| &it.missing) {
+        *without.entry(field).or_default() += 1;
+    }
+    if !without.is_empty() {
+        let fields: Vec<String> = without
+            .iter()
+            .map(|(field, count)| format!("{field} in {count}"))
+            .collect();
+        let text = format!("missing: {}", fields.join(", "));
+        lines.push(Line::indented(2, vec![Chunk::styled(text, Style::Warn)]));
+    }
     lines
 }

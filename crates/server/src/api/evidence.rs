@@ -160,6 +160,9 @@ pub struct ReleaseList {
     pub releases: Vec<ReleaseSummary>,
     /// How many of them are complete.
     pub complete: u64,
+    /// True where there are more than were asked for: the numbers are of the newest then.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// A release in lists.
@@ -179,6 +182,16 @@ pub struct ReleaseSummary {
     pub signers: Vec<String>,
 }
 
+/// What a release is weighed against.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseNeeds {
+    /// A JSON list of what is required, as in a manifest's `rollout.require`, such as `["signed","tests"]`; where
+    /// not named, what the service's manifest requires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<String>,
+}
+
 /// Which releases to list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -192,7 +205,7 @@ pub struct ReleaseQuery {
     /// Of one artifact, by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// At most so many of each service, 1 to 500; 50 where not named.
+    /// At most so many, 1 to 500; 50 where not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use airboss_model::evidence::Requirement;
 use airboss_model::{Digest, ReleaseId, ServiceName, Timestamp};
 use airboss_runtime::evidence::{AddError, Offered};
-use airboss_store::{BuildRow, ReleaseRow};
+use airboss_store::{BuildRow, ReleaseFilter, ReleaseRow};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -15,8 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::evidence::{
-    AttestationList, AttestationQuery, BuildView, ReleaseList, ReleaseQuery, ReleaseRequest,
-    ReleaseSummary, ReleaseView,
+    AttestationList, AttestationQuery, BuildView, ReleaseList, ReleaseNeeds, ReleaseQuery,
+    ReleaseRequest, ReleaseSummary, ReleaseView,
 };
 use crate::api::views::Problem;
 use crate::dossier::{self, Known};
@@ -61,7 +62,7 @@ async fn register(
     let row = ensure(&site, &id, digest, &request.by).await?;
     let warnings = remember(&site, &id, &request.build).await?;
     webhook::fill(&site, &id).await?;
-    let mut view = whole(&site, row).await?;
+    let mut view = whole(&site, row, None).await?;
     view.warnings.splice(0..0, warnings);
     Ok((StatusCode::CREATED, Json(view)))
 }
@@ -175,14 +176,24 @@ pub(crate) async fn remember(
 /// A release with everything that is known of it.
 #[utoipa::path(
     get, path = "/api/v1/releases/{id}", tag = "artifacts",
-    params(("id" = String, Path, description = "such as `checkout@1.4.0`")),
-    responses((status = 200, body = ReleaseView), (status = 404, body = Problem))
+    params(("id" = String, Path, description = "such as `checkout@1.4.0`"), ReleaseNeeds),
+    responses((status = 200, body = ReleaseView), (status = 404, body = Problem), (status = 422, body = Problem))
 )]
-async fn get(State(site): Here, Path(id): Path<String>) -> Result<Json<ReleaseView>> {
+async fn get(
+    State(site): Here,
+    Path(id): Path<String>,
+    Query(query): Query<ReleaseNeeds>,
+) -> Result<Json<ReleaseView>> {
+    let require = query.require.as_deref().map(serde_json::from_str);
+    let require = require.transpose().map_err(|error| {
+        Failure::invalid(format!(
+            "`require` is no list as in a manifest's `rollout.require`: {error}"
+        ))
+    })?;
     let id: ReleaseId = id.parse()?;
     let row = site.runtime.store().release(&id).await?;
     let row = row.ok_or_else(|| Failure::not_found(format!("there is no release {id}")))?;
-    Ok(Json(whole(&site, row).await?))
+    Ok(Json(whole(&site, row, require).await?))
 }
 
 async fn known(site: &Site, digest: &Digest) -> Result<Vec<Known>> {
@@ -190,16 +201,28 @@ async fn known(site: &Site, digest: &Digest) -> Result<Vec<Known>> {
     Ok(rows.into_iter().filter_map(Known::read).collect())
 }
 
-async fn whole(site: &Site, row: ReleaseRow) -> Result<ReleaseView> {
+/// What the service's newest manifest requires.
+async fn required(site: &Site, service: &ServiceName) -> Result<Vec<Requirement>> {
+    let row = site.runtime.store().service(service).await?;
+    let read = |manifest| serde_json::from_value::<airboss_model::manifest::Service>(manifest).ok();
+    let service = row.and_then(|it| read(it.manifest));
+    Ok(service.map_or_else(Vec::new, |it| it.spec.rollout.require))
+}
+
+/// `require` is what the caller asks for, instead of what the service's manifest requires.
+async fn whole(
+    site: &Site,
+    row: ReleaseRow,
+    require: Option<Vec<Requirement>>,
+) -> Result<ReleaseView> {
     let store = site.runtime.store();
     let known = known(site, &row.digest).await?;
     let build = store.build(&row.id).await?;
     let (fields, warnings) = dossier::fields(build.as_ref(), &known);
-    let manifest = store.service(&row.id.service()).await?;
-    let require = manifest
-        .and_then(|it| serde_json::from_value::<airboss_model::manifest::Service>(it.manifest).ok())
-        .map(|service| service.spec.rollout.require)
-        .unwrap_or_default();
+    let require = match require {
+        Some(require) => require,
+        None => required(site, &row.id.service()).await?,
+    };
     let now = site.runtime.clock().now();
     let required = site
         .runtime
@@ -236,23 +259,26 @@ async fn list(State(site): Here, Query(query): Query<ReleaseQuery>) -> Result<Js
         })?),
     };
     let digest: Option<Digest> = query.digest.as_deref().map(str::parse).transpose()?;
-    let services: Vec<ServiceName> = match &query.service {
-        Some(service) => vec![service.parse()?],
-        None => store
-            .services()
-            .await?
-            .into_iter()
-            .map(|it| it.name)
-            .collect(),
-    };
     let limit = query.limit.unwrap_or(50).clamp(1, 500);
-    let mut rows = Vec::new();
-    for service in &services {
-        rows.extend(store.releases(service, limit).await?);
-    }
+    // One more than is shown, to know whether there are more.
+    let most = limit + 1;
+    let mut rows = match (digest, &query.service) {
+        (Some(digest), _) => {
+            let of = ReleaseFilter::Digest(digest.to_string());
+            store.find_releases(&of, most).await?
+        }
+        (None, Some(service)) => store.releases(&service.parse()?, most).await?,
+        (None, None) => {
+            let since = ReleaseFilter::Since(since.unwrap_or(Timestamp::MIN));
+            store.find_releases(&since, most).await?
+        }
+    };
     rows.retain(|row| since.is_none_or(|since| row.at >= since));
-    rows.retain(|row| digest.is_none_or(|digest| row.digest == digest));
-    rows.sort_by_key(|row| std::cmp::Reverse(row.at));
+    if let Some(service) = &query.service {
+        rows.retain(|row| row.id.service().as_str() == service);
+    }
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
     let mut releases = Vec::with_capacity(rows.len());
     for row in rows {
         let known = known(&site, &row.digest).await?;
@@ -277,6 +303,7 @@ async fn list(State(site): Here, Query(query): Query<ReleaseQuery>) -> Result<Js
     Ok(Json(ReleaseList {
         releases,
         complete: complete as u64,
+        more,
     }))
 }
 

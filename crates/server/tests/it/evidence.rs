@@ -274,3 +274,59 @@ async fn a_statement_about_the_image_counts_for_the_artifact_that_was_made_of_it
         );
     }
 }
+
+#[tokio::test]
+async fn completeness_counts_every_version_of_a_period_also_of_services_without_a_manifest() {
+    let server = Server::start().await;
+    let digest = server.upload("content").await;
+    for (service, version) in [("shop", "1.0.0"), ("cart", "1.0.0"), ("shop", "1.1.0")] {
+        let build = match version {
+            "1.0.0" => json!({}),
+            _ => json!({ "commit": "ffac537", "run": "r", "repository": "s", "builder": "b" }),
+        };
+        let body = json!({ "service": service, "version": version, "digest": digest, "build": build, "by": "ci" });
+        server.post("/api/v1/releases", body).await;
+    }
+    let ids = |list: &Value| {
+        let all = list["releases"].as_array().unwrap().iter();
+        all.map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    attest(&server, &digest, "kind=tests", JUNIT).await;
+    let (_, list) = server.get("/api/v1/releases").await;
+    assert_eq!(ids(&list), ["shop@1.1.0", "cart@1.0.0", "shop@1.0.0"]);
+    assert_eq!(
+        (&list["complete"], &list["more"]),
+        (&json!(1), &json!(false))
+    );
+    // One field less, and it is named.
+    assert_eq!(
+        list["releases"][1]["missing"],
+        json!(["commit", "repository", "run", "builder"])
+    );
+    let (_, list) = server.get("/api/v1/releases?limit=2").await;
+    assert_eq!((ids(&list).len(), &list["more"]), (2, &json!(true)));
+    let (_, list) = server.get("/api/v1/releases?service=shop&limit=2").await;
+    assert_eq!((ids(&list).len(), &list["more"]), (2, &json!(false)));
+    let (_, list) = server
+        .get("/api/v1/releases?since=2999-01-01T00:00:00Z")
+        .await;
+    assert_eq!((ids(&list).len(), &list["complete"]), (0, &json!(0)));
+}
+
+#[tokio::test]
+async fn a_version_is_weighed_against_a_manifest_that_the_server_has_never_seen() {
+    let server = Server::start().await;
+    let digest = server.upload("content").await;
+    register(&server, "1.4.0", &digest).await;
+    attest(&server, &digest, "kind=tests", JUNIT).await;
+    let (_, release) = server.get("/api/v1/releases/shop@1.4.0").await;
+    assert_eq!(release["required"], json!([]));
+    let asked = "/api/v1/releases/shop@1.4.0?require=%5B%22tests%22,%7B%22scan%22:%7B%7D%7D%5D";
+    let (_, release) = server.get(asked).await;
+    assert_eq!(release["required"][0]["state"], "passed");
+    assert_eq!(release["required"][1]["state"], "missing");
+    let wrong = "/api/v1/releases/shop@1.4.0?require=%5B%22luck%22%5D";
+    let (status, body) = server.get(wrong).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+}

@@ -138,7 +138,7 @@ impl Tables {
         let prefix = format!("{service}@");
         let of = self.releases.iter().rev();
         of.filter(|row| row.id.as_str().starts_with(&prefix))
-            .take(most(limit, 50, 500))
+            .take(most(limit, 50, 5_000))
             .cloned()
             .collect()
     }
@@ -152,7 +152,7 @@ impl Tables {
             said => self.is_said(row, said),
         };
         let newest = self.releases.iter().rev().filter(fits);
-        newest.take(most(limit, 50, 500)).cloned().collect()
+        newest.take(most(limit, 50, 5_000)).cloned().collect()
     }
     pub(super) fn allocate_rollout(&mut self, service: &ServiceName) -> Result<RolloutId> {
         let last = self.counters.entry(service.clone()).or_default();

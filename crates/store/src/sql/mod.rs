@@ -186,11 +186,11 @@ impl<B: Backend> Store for SqlStore<B> {
         self.read("the reading of a release", query).await
     }
     async fn releases(&self, service: &ServiceName, count: u32) -> Result<Vec<ReleaseRow>> {
-        let query = releases::of_service(&self.readers, service.as_str(), limit(count, 50, 500));
+        let query = releases::of_service(&self.readers, service.as_str(), limit(count, 50, MOST));
         self.read("the reading of releases", query).await
     }
     async fn find_releases(&self, filter: &ReleaseFilter, count: u32) -> Result<Vec<ReleaseRow>> {
-        let query = releases::find(&self.readers, filter, limit(count, 50, 500));
+        let query = releases::find(&self.readers, filter, limit(count, 50, MOST));
         self.read("the search for releases", query).await
     }
     async fn put_attestations(&self, attestations: &[NewAttestation]) -> Result<Vec<bool>> {

@@ -7,7 +7,7 @@ use airboss_model::Digest;
 use airboss_server::api::evidence::{AttestationQuery, AttestationView, BuildView, ReleaseRequest};
 use anyhow::{Context as _, bail};
 
-use super::super::{Context, source};
+use super::super::{Context, requires, source};
 use super::AddArgs;
 use super::ci::{Ci, Told};
 use crate::client::Client;
@@ -61,6 +61,7 @@ pub(super) async fn run(args: AddArgs, context: &mut Context) -> anyhow::Result<
     for file in &evidence {
         check(file, &names, &name)?;
     }
+    let require = requires::of_file(&args.file, &service);
     let request = ReleaseRequest {
         service,
         version: args.version,
@@ -83,7 +84,7 @@ pub(super) async fn run(args: AddArgs, context: &mut Context) -> anyhow::Result<
             .with_context(|| format!("{} is registered; {} is not", name, file.path.display()))?;
         added.extend(list.attestations);
     }
-    let mut release = client.release(&name).await?;
+    let mut release = client.release_for(&name, require.as_ref()).await?;
     release.warnings = [notes, registered.warnings].concat();
     if args.output.is_json() {
         context.json(&release)?;
