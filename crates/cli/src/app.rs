@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use crate::args::{Cli, GlobalArgs, Verb};
+use crate::args::{Cli, GlobalArgs, SloArgs, SloVerb, Verb};
 use crate::commands::{self, Context};
 use crate::exit::Exit;
 use crate::host;
@@ -57,6 +57,12 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
             let console = &mut Console::stdout(global.color);
             Ok(commands::rehearse::run(&args, console, &mut io::stderr(), progress)?.into())
         }
+        Verb::Slo(SloArgs {
+            verb: SloVerb::Burn(args),
+        }) => Ok(commands::slo::past::burn(&args, &mut io::stdout())?.into()),
+        Verb::Slo(SloArgs {
+            verb: SloVerb::Backtest(args),
+        }) => Ok(commands::slo::past::run_backtest(&args, &mut io::stdout())?.into()),
         Verb::Completions(args) => {
             Ok(commands::completions::run(&args, &mut Console::stdout(global.color))?.into())
         }

@@ -13,6 +13,7 @@ use crate::commands::judge::JudgeArgs;
 use crate::commands::keys::KeysArgs;
 use crate::commands::rehearse::RehearseArgs;
 use crate::commands::schema::SchemaArgs;
+use crate::commands::slo::past::{BacktestArgs, BurnArgs};
 use crate::commands::source::RegistryArgs;
 use crate::commands::store::StoreArgs;
 use crate::commands::token::TokenArgs;
@@ -447,6 +448,10 @@ pub struct SloArgs {
 pub enum SloVerb {
     /// Say which objectives fit the service's history, and propose others where they do not
     Suggest(SloSuggestArgs),
+    /// Say how soon burn-rate rules alert, what is spent by then and when they end
+    Burn(BurnArgs),
+    /// Replay a recording of stable against itself: would it have been blamed?
+    Backtest(BacktestArgs),
 }
 
 /// `airboss slo suggest`.

@@ -68,7 +68,9 @@
 //! (e-detectors); Beyer et al., The Site Reliability Workbook, chapter 5 (burn rates).
 
 pub mod absolute;
+pub mod alerts;
 pub mod assessment;
+pub mod backtest;
 mod blocks;
 pub mod burn;
 pub mod calibration;

@@ -35,7 +35,7 @@ mod history;
 mod player;
 mod reader;
 
-pub use history::{HISTORY_ROWS_MAX, HISTORY_SECONDS, History};
+pub use history::{HISTORY_ROWS_MAX, HISTORY_SECONDS, History, errors};
 pub use player::{Player, judge_lines};
 pub use reader::{MAX_LINE_BYTES, MAX_ROWS_PER_SECOND, REORDER_SECONDS};
 

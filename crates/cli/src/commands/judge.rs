@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use airboss_judge::recording::{History, MAX_LINE_BYTES, Player, RecordingError, VerdictLine};
 use airboss_judge::{Config, Verdict, words};
-use airboss_model::manifest::{self, Resource};
+use airboss_model::manifest::{self, Resource, Service};
 use airboss_telemetry::Gauge;
 use anyhow::Context as _;
 
@@ -115,6 +115,11 @@ fn open(path: &Path) -> anyhow::Result<BufReader<File>> {
 
 /// What a manifest promises, as the judge reads it.
 fn config(path: &Path) -> anyhow::Result<Config> {
+    Ok(Gauge::whole(&service(path)?).config().clone())
+}
+
+/// The only service of a manifest.
+pub(super) fn service(path: &Path) -> anyhow::Result<Service> {
     let path = manifest_path(path);
     let bytes = read_manifest(&path, &mut io::empty())?;
     let name = path.display().to_string();
@@ -125,7 +130,7 @@ fn config(path: &Path) -> anyhow::Result<Config> {
     match documents.as_slice() {
         [only] => {
             let Resource::Service(service) = &only.resource;
-            Ok(Gauge::whole(service).config().clone())
+            Ok(Service::clone(service))
         }
         several => Err(UsageError(format!(
             "{name} holds {} services; name a file that holds the one to judge by",
@@ -136,21 +141,29 @@ fn config(path: &Path) -> anyhow::Result<Config> {
 }
 
 fn history(path: &Path) -> anyhow::Result<History> {
+    read(path, |lines| History::read(lines))
+}
+
+/// Reads a recording line by line.
+pub(super) fn read<T>(
+    path: &Path,
+    take: impl FnOnce(&mut dyn Iterator<Item = String>) -> Result<T, RecordingError>,
+) -> anyhow::Result<T> {
     let mut file = open(path)?;
     let mut reader = LineReader::new(&mut file);
     let mut failed = None;
-    let lines = std::iter::from_fn(|| match reader.next() {
+    let mut lines = std::iter::from_fn(|| match reader.next() {
         Ok(line) => line.map(str::to_owned),
         Err(error) => {
             failed = Some(error);
             None
         }
     });
-    let history = History::read(lines);
+    let taken = take(&mut lines);
     if let Some(error) = failed {
         return Err(error).with_context(|| format!("cannot read {}", path.display()));
     }
-    Ok(history.map_err(|error| wrong(&path.display().to_string(), &error))?)
+    Ok(taken.map_err(|error| wrong(&path.display().to_string(), &error))?)
 }
 
 /// Reads lines of bounded length. A longer one is handed on cut, yet too long to be accepted.

@@ -1,5 +1,7 @@
 //! `airboss slo`.
 
+pub mod past;
+
 use std::time::Duration;
 
 use airboss_model::manifest::Service;
@@ -58,7 +60,9 @@ async fn newest(client: &Client, service: &Service) -> Option<ReleaseView> {
 /// # Errors
 /// Where the server cannot be asked, or there is no such service.
 pub async fn run(args: SloArgs, context: &mut Context) -> anyhow::Result<Exit> {
-    let SloVerb::Suggest(args) = args.verb;
+    let SloVerb::Suggest(args) = args.verb else {
+        anyhow::bail!("{:?} asks no server: a fault of this program", args.verb);
+    };
     let client = context.client()?;
     let environment = args.environment.as_deref();
     let lane = subject::lane(&client, &args.service, environment).await?;

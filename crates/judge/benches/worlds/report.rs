@@ -1,6 +1,6 @@
 //! Rows of the table.
 
-use airboss_judge::{Margin, ratio};
+use airboss_judge::{Margin, backtest::limits, ratio};
 
 use crate::{peers, runs::Outcome, traffic::World};
 
@@ -8,27 +8,8 @@ fn share(part: usize, whole: usize) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// Clopper and Pearson's one-sided upper 95 % limit.
 fn upper(part: usize, whole: usize) -> f64 {
-    let cdf = |p: f64| {
-        let mut mass = whole as f64 * (-p).ln_1p();
-        let mut sum = 0.0;
-        for k in 0..=part {
-            sum += mass.exp();
-            mass += ((whole - k) as f64 / (k + 1) as f64).ln() + (p / (1.0 - p)).ln();
-        }
-        sum
-    };
-    let (mut low, mut high) = (0.0, 1.0 - 1e-9);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if cdf(middle) > 0.05 {
-            low = middle
-        } else {
-            high = middle
-        }
-    }
-    high
+    limits(part as u32, whole as u32).1
 }
 
 fn peers_failed(outcomes: &[Outcome]) -> String {

@@ -4,6 +4,7 @@
 mod traffic;
 
 mod absurd;
+mod backtests;
 mod clumps;
 mod golden;
 mod guarantee;
