@@ -12,7 +12,8 @@ pub const EFFECTS: [f64; 7] = [1.3, 1.7, 2.5, 4.5, 9.0, 25.0, 120.0];
 /// How the capital is divided over [`EFFECTS`].
 pub const MASSES: [f64; 7] = [0.20, 0.20, 0.18, 0.15, 0.12, 0.09, 0.06];
 
-const FIRST_STAKE: f64 = 0.7;
+/// The part of the capital that is bet at the first tick.
+pub const FIRST_STAKE: f64 = 0.7;
 const STEP_STAKE: f64 = 1.0 / 3.0;
 const GRAIN_SECONDS: u64 = 10;
 const GRAIN_HALF: f64 = 1800.0;

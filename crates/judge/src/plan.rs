@@ -1,7 +1,11 @@
 //! Before a release starts: how long each step will take, and what it would find.
 //!
-//! Wald's bound: evidence grows by the Kullback-Leibler information per second `I`, so a verdict
-//! takes about `(ln(1/alpha) + 3) / I` seconds; the 3 is what the mixture and the overshoot cost.
+//! Wald's bound: a step's proof grows by the Kullback-Leibler information per second `I`, so it
+//! takes about `ln(1/beta) / I` seconds. Evidence against a release grows by what its alternatives expect of
+//! the true ratio, which none of them meets exactly; the one that is there first tells the time. It has a share of
+//! the capital to begin with, and `ln(1/alpha)`, that share and the SLI's own are what it must make up for.
+//! Both are means of a service whose errors come one by one and whose past is known; `tests/it/plans.rs`
+//! holds them against simulated rollouts.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +14,12 @@ use crate::{
     config::{Better, SliConfig, SliKind},
     judge::step_margin,
     member::alternative,
+    mixture::{EFFECTS, FIRST_STAKE, MASSES},
     ratio, words,
 };
 
-const MIXTURE_COST: f64 = 3.0;
+/// What is reached beyond the threshold when it is crossed, in nats.
+const OVERSHOOT: f64 = 1.0;
 
 /// A service's usual traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -93,8 +99,29 @@ pub fn seconds_to_fail(
     canary: f64,
     arms: (f64, f64),
 ) -> Option<f64> {
-    let information = ratio::information(arms.0, arms.1, canary, base, sli.fail_margin());
-    (information > 1e-9).then(|| (-config.alpha.ln() + MIXTURE_COST) / information)
+    let better = match sli.kind {
+        SliKind::Ratio { better } | SliKind::Gauge { better } => better,
+        _ => Better::Lower,
+    };
+    let margin = sli.fail_margin();
+    let edge = margin.edge(base);
+    let mut slis = config.slis.iter().zip(config.weights());
+    let share = slis.find(|(it, _)| it.name == sli.name);
+    let share = share.map_or(1.0, |(_, weight)| weight);
+    let (n_c, n_b) = arms;
+    let seconds = |(effect, mass): (f64, f64)| {
+        let a_c = alternative(better, edge, effect);
+        let (q, p) = ratio::project(n_c, n_b, a_c, base, margin)?;
+        // What a second's requests of the true ratio are expected to say.
+        let score = |n: f64, truth: f64, a: f64, null: f64| {
+            n * (truth * (a / null).ln() + (1.0 - truth) * ((1.0 - a) / (1.0 - null)).ln())
+        };
+        let gain = score(n_c, canary, a_c, q) + score(n_b, base, base, p);
+        let needed = -(config.alpha * share * mass * FIRST_STAKE).ln() + OVERSHOOT;
+        (gain > 1e-9).then(|| needed / gain)
+    };
+    let alternatives = EFFECTS.into_iter().zip(MASSES);
+    alternatives.filter_map(seconds).reduce(f64::min)
 }
 
 fn smallest_found(

@@ -161,6 +161,10 @@ fn aa() -> Vec<World> {
             ..healthy("the margin's edge, 0.1 to 0.12 %")
         },
         World {
+            outage: true,
+            ..healthy("an outage of both versions for a minute")
+        },
+        World {
             sick: true,
             ..healthy("an instance fails 20 % for 30 s every 2 h")
         },
@@ -252,6 +256,11 @@ fn rollouts() -> Vec<World> {
         },
         World {
             seconds: 3600,
+            outage: true,
+            ..World::healthy("rollout healthy, an outage of both")
+        },
+        World {
+            seconds: 3600,
             clump,
             stalls: true,
             ..World::healthy("rollout healthy, clumps 2 and stalls")
@@ -280,6 +289,11 @@ fn on_the_margin() -> Vec<World> {
         World {
             history: 0,
             name: "on the margin, clean, no history",
+            ..edge
+        },
+        World {
+            outage: true,
+            name: "on the margin, clean, an outage of both",
             ..edge
         },
     ];

@@ -27,6 +27,8 @@ pub struct World {
     pub stalls: bool,
     /// Every instance now and then fails 20 % for 30 s, on average every 2 h.
     pub sick: bool,
+    /// Half a minute in, every instance of both versions fails 20 % for a minute.
+    pub outage: bool,
     pub history: u64,
     pub seconds: u64,
     /// From here on the canary is different.
@@ -49,6 +51,7 @@ impl World {
             clump: None,
             stalls: false,
             sick: false,
+            outage: false,
             history: 3600,
             seconds: 900,
             onset: 0,
@@ -61,6 +64,7 @@ impl World {
     pub fn stable(&self) -> Self {
         Self {
             name: "",
+            outage: false,
             history: 0,
             seconds: 0,
             onset: 0,
@@ -81,6 +85,8 @@ pub fn edges() -> Vec<f64> {
     (0..42).map(|k| 5.0 * 1.185f64.powi(k)).collect()
 }
 
+/// When both versions suffer, in a world with an outage.
+const OUTAGE: std::ops::Range<u64> = 30..90;
 const CELLS: usize = 1 << 14;
 /// Drift moves all latencies by up to +-8 %, in these steps.
 const SHIFTS: [f64; 5] = [0.92, 0.96, 1.0, 1.04, 1.08];
@@ -272,6 +278,9 @@ impl Traffic {
             if t < instance.sick_until {
                 p += 0.2;
             }
+        }
+        if world.outage && OUTAGE.contains(&t) {
+            p += 0.2;
         }
         let Some(clump) = world.clump else {
             return random.binomial(requests, p.min(1.0));

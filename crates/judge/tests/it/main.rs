@@ -10,5 +10,6 @@ mod golden;
 mod guarantee;
 mod kinds;
 mod outages;
+mod plans;
 mod recordings;
 mod verdicts;
