@@ -5,11 +5,12 @@ use airboss_judge::coverage::Representativeness;
 use airboss_judge::{Assessment, SliAssessment};
 use airboss_model::manifest::{Target, Then};
 use airboss_model::target::{InstanceState, ObservedInstance};
-use airboss_model::{ArmId, Timestamp};
+use airboss_model::{ArmId, RolloutId, Timestamp};
 use airboss_runtime::Snapshot;
 use airboss_runtime::hub::AgentInfo;
 use airboss_store::{EventRow, RolloutRow};
 
+use crate::api::evidence::ItemView;
 use crate::api::views::{
     AgentView, ArmView, EventView, GateView, InstanceView, LaneView, MixView, NextView,
     ProgressView, QueuedView, RecentView, RolloutView, StepView, TrafficView, VerdictView,
@@ -141,6 +142,20 @@ fn progress(snapshot: &Snapshot, rollout: &Rollout) -> ProgressView {
         next: next(lane, rollout),
         forecast: forecast(snapshot, rollout),
     }
+}
+
+/// The required items that keep a rollout from starting or from its next step.
+pub fn lacking(snapshot: &Snapshot, id: &RolloutId, now: Timestamp) -> Vec<ItemView> {
+    let lane = &snapshot.lane;
+    let waiting = lane.queue.iter().find(|it| it.rollout == *id);
+    let active = lane.active.as_ref().filter(|it| it.id() == id);
+    let items = match (waiting, active) {
+        (Some(request), _) if !lane.lacking(request, now).is_empty() => &request.evidence,
+        (None, Some(rollout)) if held_by_evidence(rollout).is_some() => &rollout.request.evidence,
+        _ => return Vec::new(),
+    };
+    let open = items.iter().filter(|it| !it.passed());
+    open.map(dossier::item).collect()
 }
 
 fn held_by_evidence(rollout: &Rollout) -> Option<String> {

@@ -5,7 +5,7 @@ use airboss_server::api::views::{EventView, Explanation, LogView, RolloutView};
 use super::layout::{Chunk, Line, Style, harmless};
 use super::table::outcome_style;
 use super::tree::{gate_chunks, verdict_style};
-use super::{promises, words};
+use super::{dossier, promises, words};
 use crate::commands::doctor::{Finding, Level};
 
 /// One event on one line: time, rollout, message.
@@ -80,8 +80,9 @@ pub fn explanation(explanation: &Explanation, full: bool) -> Vec<Line> {
             ],
         ),
         Line::indented(0, vec![Chunk::new(&explanation.summary)]),
-        Line::default(),
     ];
+    lines.extend(dossier::items(&explanation.lacking, "  "));
+    lines.push(Line::default());
     let by = explanation
         .decisions
         .iter()

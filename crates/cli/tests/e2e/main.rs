@@ -14,6 +14,7 @@
 mod audit;
 mod bad_starts;
 mod contract;
+mod evidence;
 mod faults;
 mod folder;
 mod harness;

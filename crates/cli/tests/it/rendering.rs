@@ -108,6 +108,7 @@ fn an_explanation_has_the_numbers_when_asked() {
         rollout: views::rollout("checkout-7", Some("rolled_back"), "availability: 21.9% bad"),
         summary: "checkout-7 was rolled back 4m12s after it was asked for: availability was worse."
             .into(),
+        lacking: Vec::new(),
         decisions: vec![
             DecisionView {
                 number: 50,

@@ -564,6 +564,9 @@ pub struct Explanation {
     pub rollout: RolloutView,
     /// How it stands or ended, in a sentence.
     pub summary: String,
+    /// The required evidence that keeps it from starting or from its next step, with what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<ItemView>,
     /// The decisions, in order.
     pub decisions: Vec<DecisionView>,
     /// The judge's whole computation as it stood last: every test with its evidence, its margin

@@ -476,6 +476,7 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
             view.reason
         ),
     };
+    let snapshot = site.runtime.snapshot(&row.lane);
     Ok(Json(Explanation {
         rollout: view,
         summary,
@@ -485,9 +486,11 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
             .computation(&row.id)
             .await?
             .map(|it| it.to_string()),
-        blind_spots: site
-            .runtime
-            .snapshot(&row.lane)
+        lacking: snapshot
+            .as_ref()
+            .map(|it| draw::lacking(it, &row.id, site.runtime.clock().now()))
+            .unwrap_or_default(),
+        blind_spots: snapshot
             .filter(|now| {
                 now.lane
                     .active

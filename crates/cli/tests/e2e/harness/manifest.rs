@@ -13,6 +13,7 @@ pub struct Manifest {
     pub steps: &'static str,
     pub lease: &'static str,
     pub when_busy: &'static str,
+    pub require: &'static str,
 }
 
 impl Default for Manifest {
@@ -26,6 +27,7 @@ impl Default for Manifest {
             steps: "[40%, 100%]",
             lease: "60s",
             when_busy: "queue",
+            require: "[]",
         }
     }
 }
@@ -45,6 +47,7 @@ impl Manifest {
             steps,
             lease,
             when_busy,
+            require,
         } = self;
         format!(
             "apiVersion: airboss/v1
@@ -61,6 +64,7 @@ spec:
   slos: {slos}
   rollout:
     when_busy: {when_busy}
+    require: {require}
     exposure_lease: {lease}
     canary: {{ steps: {steps}, bake: auto, at_most: 5m, hold_old: 1s }}
 "
