@@ -41,6 +41,17 @@ http {
 }
 ";
 
+/// A hundred routes and four cohorts of users, one after the other.
+const MIXED: &str = "\
+local words = { \"cart\", \"pay\", \"find\", \"list\", \"show\", \"like\", \"send\", \"read\", \"move\", \"help\" }
+local number = 0
+request = function()
+  number = number + 1
+  local first, second = words[number % 10 + 1], words[math.floor(number / 10) % 10 + 1]
+  return wrk.format(\"GET\", \"/\" .. first .. \"/\" .. second, { [\"x-plan\"] = words[number % 4 + 1] })
+end
+";
+
 /// Starts nginx with its port written into its configuration, in the instance's own folder.
 const START: &str = "\
 #!/bin/sh
@@ -92,12 +103,20 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
         .context("nginx has no address")?
         .parse()?;
     let haproxy = Haproxy::start(folder.path(), nginx)?;
-    let peers = [("splitter", listen), ("HAProxy", haproxy.listen)];
-    let mut shots: [Vec<Shot>; 2] = [Vec::new(), Vec::new()];
+    let script = folder.path().join("mixed.lua");
+    fs::write(&script, MIXED)?;
+    let mixed = Some(script.as_path());
+    let peers = [
+        ("splitter", listen, None),
+        ("HAProxy", haproxy.listen, None),
+        ("splitter, 100 routes", listen, mixed),
+        ("HAProxy, 100 routes", haproxy.listen, mixed),
+    ];
+    let mut shots: [Vec<Shot>; 4] = [const { Vec::new() }; 4];
     // The first turn of each warms it up and does not count.
     for pair in 0..=pairs {
-        for (which, (name, address)) in peers.iter().enumerate() {
-            let shot = wrk(*address, if pair == 0 { 1 } else { seconds })?;
+        for (which, (name, address, script)) in peers.iter().enumerate() {
+            let shot = wrk(*address, if pair == 0 { 1 } else { seconds }, *script)?;
             say(&format!(
                 "{name}: {:.0}/s, p99 {:.2} ms",
                 shot.per_second, shot.p99_ms
@@ -110,11 +129,14 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
     let version = haproxy.version.clone();
     drop(haproxy);
     up.stop()?;
-    let [ours, theirs] = shots;
+    let [ours, theirs, ours_mixed, theirs_mixed] = shots;
     let rate = |shots: &[Shot]| Figures::of(shots.iter().map(|shot| shot.per_second)).median();
     let p99 = |shots: &[Shot]| Figures::of(shots.iter().map(|shot| shot.p99_ms)).median();
     let (rates, p99s) = ((rate(&ours), rate(&theirs)), (p99(&ours), p99(&theirs)));
     let (faster, slower) = (rates.0 / rates.1, p99s.0 / p99s.1);
+    let mixed = (rate(&ours_mixed), rate(&theirs_mixed));
+    let faster_mixed = mixed.0 / mixed.1;
+    let kept = faster_mixed / faster;
     let each = |shots: &[Shot]| {
         let words: Vec<String> = shots.iter().map(|shot| number(shot.per_second)).collect();
         words.join(" · ")
@@ -122,11 +144,14 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
     Ok(format!(
         "| figure | target | reached | splitter | {version} | ratio |\n|---|---|---|---|---|---|\n\
          | requests a second, median of {pairs} | ratio ≥ 0.8 | {} | {} | {} | {faster:.2} |\n\
-         | p99, median of {pairs} | ratio ≤ 1.3 | {} | {} ms | {} ms | {slower:.2} |\n\n\
+         | p99, median of {pairs} | ratio ≤ 1.3 | {} | {} ms | {} ms | {slower:.2} |\n\
+         | requests a second of 100 routes and 4 cohorts | ratio ≥ 0.8 | {} | {} | {} | {faster_mixed:.2} |\n\
+         | what is left of the first ratio while routes and cohorts are counted | ≥ 0.95 | {} | | | {kept:.2} |\n\n\
          `wrk {THREADS} {CONNECTIONS} -d{seconds}s` on one and the other in turns, {pairs} pairs after one that warms up; \
          1 KB answers of one nginx with one worker, shipped as a service, so that the splitter is the one inside \
          `airboss agent`, which measures and reports meanwhile. HAProxy: `mode http`, `nbthread 2`, \
-         `http-reuse always`, `option forwardfor`, before the same nginx. Load, peer and nginx share all cores, so the \
+         `http-reuse always`, `option forwardfor`, before the same nginx. The splitter counts routes and cohorts, HAProxy \
+         does not: the third row is the same load with a script of `wrk` that asks for a hundred paths and names one of four cohorts in a header. Load, peer and nginx share all cores, so the \
          ratio is the figure and the rates are not. Each turn, requests a second: splitter {}; HAProxy {}.",
         mark(Some(faster >= 0.8)),
         number(rates.0),
@@ -134,6 +159,10 @@ pub fn measure(ground: &Ground<'_>) -> anyhow::Result<String> {
         mark(Some(slower <= 1.3)),
         number(p99s.0),
         number(p99s.1),
+        mark(Some(faster_mixed >= 0.8)),
+        number(mixed.0),
+        number(mixed.1),
+        mark(Some(kept >= 0.95)),
         each(&ours),
         each(&theirs),
     ))
@@ -156,6 +185,7 @@ fn write_service(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
          \x20     command: [\"{{artifact}}/start\", \"{{artifact}}\", \"{{port}}\"]\n\
          \x20     listen: {listen}\n\
          \x20     health: {{ http: /, ready_within: 20s }}\n\
+         \x20 requests: {{ cohort: x-plan }}\n\
          \x20 slos:\n\
          \x20   - {{ name: availability, objective: 99.9%, bad: \"status >= 500\" }}\n\
          \x20 rollout:\n\
@@ -246,14 +276,13 @@ fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(said)
 }
 
-fn wrk(address: SocketAddr, seconds: usize) -> anyhow::Result<Shot> {
-    let said = output(Command::new("wrk").args([
-        THREADS,
-        CONNECTIONS,
-        &format!("-d{seconds}s"),
-        "--latency",
-        &format!("http://{address}/"),
-    ]))?;
+fn wrk(address: SocketAddr, seconds: usize, script: Option<&Path>) -> anyhow::Result<Shot> {
+    let mut command = Command::new("wrk");
+    command.args([THREADS, CONNECTIONS, &format!("-d{seconds}s"), "--latency"]);
+    if let Some(script) = script {
+        command.arg("-s").arg(script);
+    }
+    let said = output(command.arg(format!("http://{address}/")))?;
     read_wrk(&said).with_context(|| format!("wrk says something unexpected:\n{said}"))
 }
 

@@ -1,6 +1,6 @@
 //! Simulated worlds, the judge and its peers on the same traces, one table.
 //!
-//! `cargo bench -p airboss-judge --bench worlds [-- --write] [--only TEXT] [--runs N] [--seed N]`
+//! `cargo bench -p airboss-judge --bench worlds [-- --write] [--only TEXT] [--runs N] [--seed N] [--threads N]`
 //!
 //! Every run has fresh traffic from its seed; every 40 runs share a service, whose own history
 //! calibrates the judge as it would in use. Nothing is tuned on the seed that stands here: give another.

@@ -128,7 +128,9 @@ fn in_parallel<S, T: Send>(
     state: impl Fn() -> S + Sync,
     work: impl Fn(&S, usize) -> T + Sync,
 ) -> Vec<T> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = crate::argument("--threads").and_then(|text| text.parse().ok());
+    let threads = asked.unwrap_or_else(cores).max(1);
     let next = AtomicUsize::new(0);
     let part = || {
         let state = state();

@@ -109,6 +109,44 @@ fn an_outage_of_both_versions_is_external_and_blames_nobody() {
     }
 }
 
+/// Six hours of a service whose errors and traffic swing as those of a week do; the canary has `times` as
+/// many errors as stable has in the same second.
+fn over_a_season(times: f64, seed: u64) -> Judge {
+    let mut judge = Judge::new(errors()).unwrap();
+    let mut random = Random::new(seed);
+    for t in 0..6 * 3_600 {
+        // Days of 50 minutes; every seventh has a third of the traffic and five times the errors.
+        let (day, hour) = (
+            t / 3_000,
+            std::f64::consts::TAU * (t % 3_000) as f64 / 3_000.0,
+        );
+        let quiet = if day % 7 == 6 {
+            (0.33, 5.0)
+        } else {
+            (1.0, 1.0)
+        };
+        let requests = 500.0 * quiet.0 * (1.0 + 0.7 * hour.sin());
+        let ratio = 0.001 * quiet.1 * (1.0 - 0.8 * hour.sin());
+        let (canary, stable) = ((requests * 0.1) as u64, (requests * 0.9) as u64);
+        judge.update(&tick(
+            t,
+            (canary, random.binomial(canary, times * ratio)),
+            (stable, random.binomial(stable, ratio)),
+        ));
+    }
+    judge
+}
+
+#[test]
+fn a_season_of_days_and_weeks_is_no_difference_and_a_true_one_is_found_in_it() {
+    for seed in 0..10 {
+        let sound = over_a_season(1.0, seed);
+        assert_eq!(sound.failed_at(), None, "{}", sound.assess().reason);
+        let worse = over_a_season(2.0, seed);
+        assert!(worse.failed_at().is_some(), "{}", worse.assess().reason);
+    }
+}
+
 #[test]
 fn a_split_far_from_its_weight_is_misrouted_and_does_not_blame_the_canary() {
     let mut judge = Judge::new(errors()).unwrap();
