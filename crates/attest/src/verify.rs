@@ -1,6 +1,6 @@
 //! Who stands behind a document.
 
-use airboss_model::time::after;
+use airboss_model::time::{after, before};
 use airboss_model::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub struct Verification {
     pub signatures: Vec<Checked>,
     /// When it was checked.
     pub at: Timestamp,
+    /// From when on another check may come to another end, because it is dated ahead of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_from: Option<Timestamp>,
 }
 
 impl Verification {
@@ -113,6 +116,7 @@ pub fn verify(
         reason,
         signatures,
         at: now,
+        counts_from: None,
     };
     if !document.statement.is_about(subject) {
         let reason = format!("it is about {}, not about {subject}", about(document));
@@ -123,7 +127,10 @@ pub fn verify(
             "it is dated {ahead}, and here it is {now}: one of the clocks is wrong; it counts from \
              then on"
         );
-        return judged(Verdict::Refused, reason, Vec::new());
+        return Verification {
+            counts_from: Some(before(ahead, CLOCK_SKEW)),
+            ..judged(Verdict::Refused, reason, Vec::new())
+        };
     }
     let signatures = match (&document.envelope, &document.bundle) {
         (_, Some(bundle)) if bundle.has_certificate() => {

@@ -3,7 +3,7 @@
 //! Documents are kept as they were received. Who stands behind them is checked when they come and
 //! again whenever trust changes; the latest check counts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use airboss_attest::{
     Document, Form, Hint, Known, Passed, ReadError, SigningKey, Trust, Verdict, Verification,
@@ -15,6 +15,8 @@ use airboss_store::{
     ArtifactFilter, AttestationRow, DocumentRow, NewAttestation, Store, StoreError,
 };
 use sha2::{Digest as _, Sha256};
+
+use crate::lock;
 
 /// Whom an installation believes, and what it signs with.
 pub trait Keys: Send + Sync + 'static {
@@ -103,12 +105,30 @@ pub struct Added {
 pub struct Evidence {
     store: Arc<dyn Store>,
     keys: Arc<dyn Keys>,
+    /// When the first of the documents that are dated ahead comes to count.
+    due: Mutex<Option<Timestamp>>,
 }
 
 impl Evidence {
     /// Over a store, with these keys.
     pub fn new(store: Arc<dyn Store>, keys: Arc<dyn Keys>) -> Self {
-        Self { store, keys }
+        Self {
+            store,
+            keys,
+            due: Mutex::default(),
+        }
+    }
+
+    /// True where a document that was dated ahead of now is to be checked again.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        lock(&self.due).is_some_and(|due| due <= now)
+    }
+
+    fn await_time(&self, checked: &Verification) {
+        if let Some(from) = checked.counts_from {
+            let mut due = lock(&self.due);
+            *due = Some(due.map_or(from, |due| due.min(from)));
+        }
     }
 
     /// Whom the installation believes, and what it signs with.
@@ -141,6 +161,7 @@ impl Evidence {
         let names = self.names(artifact).await?;
         let (trust, signer) = (self.keys.trust(), self.keys.signer(now));
         let mut kept = Vec::with_capacity(documents.len());
+        let mut waiting = Vec::new();
         for document in &documents {
             if let Some(kind) = offered.kind
                 && kind != document.facts.kind()
@@ -161,6 +182,9 @@ impl Evidence {
             let seen = known.iter().find(|row| row.id == document.id);
             let seen = seen.map_or(now, |row| row.at);
             let checked = checked(document, artifact, &subject, &trust, seen, now);
+            if checked.counts_from.is_some() {
+                waiting.push(checked.clone());
+            }
             kept.push(NewAttestation {
                 row: row(artifact, document, &checked, offered, now)?,
                 document: DocumentRow {
@@ -173,6 +197,7 @@ impl Evidence {
             });
         }
         let new = self.store.put_attestations(&kept).await?;
+        waiting.iter().for_each(|it| self.await_time(it));
         let mut added = Vec::with_capacity(kept.len());
         for (NewAttestation { row, .. }, new) in kept.into_iter().zip(new) {
             if !new {
@@ -246,6 +271,7 @@ impl Evidence {
     /// Where the store does not answer.
     pub async fn check_again(&self, now: Timestamp) -> Result<Vec<Digest>, StoreError> {
         let trust = self.keys.trust();
+        *lock(&self.due) = None;
         let mut changed = Vec::new();
         let mut after = 0;
         loop {
@@ -293,6 +319,7 @@ impl Evidence {
         let names = self.names(&row.digest).await?;
         let subject = subject(&read, &names).unwrap_or(row.digest);
         let checked = checked(&read, &row.digest, &subject, trust, row.at, now);
+        self.await_time(&checked);
         let same = before.is_some_and(|before| {
             (before.verdict, &before.signatures) == (checked.verdict, &checked.signatures)
         });

@@ -223,13 +223,15 @@ impl Runtime {
         }
     }
 
-    /// Checks the signatures of every document again whenever trust is another, from the start on.
+    /// Checks the signatures of every document again whenever trust is another, from the start on,
+    /// and when one that was dated ahead comes to count.
     async fn keep_checked(self: Arc<Self>) {
         let mut checked_by = None;
         loop {
             let trust = self.evidence.keys().trust();
-            if checked_by.as_ref() != Some(&trust) {
-                match self.evidence.check_again(self.clock.now()).await {
+            let now = self.clock.now();
+            if checked_by.as_ref() != Some(&trust) || self.evidence.is_due(now) {
+                match self.evidence.check_again(now).await {
                     Ok(changed) => {
                         checked_by = Some(trust);
                         if !changed.is_empty() {
@@ -238,6 +240,7 @@ impl Runtime {
                     }
                     Err(error) => {
                         tracing::error!(%error, "signatures are not checked again; trying once more");
+                        checked_by = None;
                     }
                 }
             }

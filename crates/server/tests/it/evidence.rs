@@ -1,6 +1,9 @@
 //! Releases and the evidence about their artifacts, over the API.
 
+use std::time::Duration;
+
 use airboss_attest::{SigningKey, Statement, Trust, TrustedKey};
+use airboss_model::time::after;
 use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -329,4 +332,78 @@ async fn a_version_is_weighed_against_a_manifest_that_the_server_has_never_seen(
     let wrong = "/api/v1/releases/shop@1.4.0?require=%5B%22luck%22%5D";
     let (status, body) = server.get(wrong).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+}
+
+#[tokio::test]
+async fn what_is_dated_ahead_counts_from_then_on_without_another_word() {
+    let server = Server::start().await;
+    let digest = server.upload("content").await;
+    let ahead = after(
+        server.runtime.clock().now(),
+        Duration::from_secs(5 * 60 + 3),
+    );
+    let report = format!(
+        r#"<testsuite name="unit" tests="1" timestamp="{ahead}"><testcase name="a"/></testsuite>"#
+    );
+    let (_, body) = attest(&server, &digest, "kind=tests", &report).await;
+    let it = &body["attestations"][0];
+    assert_eq!(it["verdict"], "refused", "{it}");
+    assert!(
+        it["reason"]
+            .as_str()
+            .unwrap()
+            .contains("one of the clocks is wrong")
+    );
+    let (status, body) = server
+        .post("/api/v1/rollouts", requiring("[tests]", "1.4.0", &digest))
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    server
+        .wait("/api/v1/lanes/shop/production", |lane| {
+            lane["stable"]["version"] == "1.4.0"
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn of_a_file_with_several_documents_all_are_kept_once_or_none() {
+    let server = Server::start().await;
+    server.keys.believe(trusting(false));
+    let digest = server.upload("content").await;
+    let other = server.upload("other").await;
+    let path = format!("/api/v1/artifacts/{digest}/attestations");
+    let (good, alien) = (signed(&digest), signed(&other));
+    let (status, body) = attest(&server, &digest, "", &format!("{good}\n{alien}\n")).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(body["message"].as_str().unwrap().contains(&other), "{body}");
+    let (status, _) = attest(&server, &digest, "", &format!("{good}\n{{\"half\":")).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(server.get(&path).await.1["attestations"], json!([]));
+    // The same statement twice is one, in one file and in two.
+    for _ in 0..2 {
+        let (status, _) = attest(&server, &digest, "", &format!("{good}\n{good}\n")).await;
+        assert_eq!(status, StatusCode::CREATED);
+    }
+    let (_, list) = server.get(&path).await;
+    assert_eq!(list["attestations"].as_array().unwrap().len(), 1);
+    // One bad signature beside a good one: kept as what came, and it counts for nothing.
+    let mut torn: Value = serde_json::from_str(&good).unwrap();
+    let mut second = torn["signatures"][0].clone();
+    let sig = second["sig"].as_str().unwrap().to_owned();
+    second["sig"] = json!(format!("AAAA{}", &sig[4..]));
+    torn["signatures"].as_array_mut().unwrap().push(second);
+    let (_, body) = attest(&server, &digest, "", &torn.to_string()).await;
+    let it = &body["attestations"][0];
+    assert_eq!(
+        (&it["verdict"], &it["signers"]),
+        (&json!("refused"), &json!([]))
+    );
+    assert!(
+        it["reason"]
+            .as_str()
+            .unwrap()
+            .contains("it was changed after signing"),
+        "{it}"
+    );
 }
