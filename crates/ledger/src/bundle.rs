@@ -11,7 +11,10 @@ use crate::proof::{ProofError, verify_inclusion};
 use crate::record::{EntryTooLarge, Record, TextHash};
 
 /// The version of the bundle's form that is written.
-pub const BUNDLE_FORMAT: &str = "airboss-audit/2";
+pub const BUNDLE_FORMAT: &str = "airboss-audit/3";
+
+/// The second version: no word of the installation. It is still read.
+pub const SECOND_BUNDLE_FORMAT: &str = "airboss-audit/2";
 
 /// The first version: one lane, no documents. It is still read.
 pub const FIRST_BUNDLE_FORMAT: &str = "airboss-audit/1";
@@ -35,12 +38,16 @@ pub struct LaneRecords {
     pub lane: String,
     /// The rollouts that the bundle is about, in the order of their last events.
     pub rollouts: Vec<String>,
+    /// The record that says how far the lane's history was removed, and what it led to; then the
+    /// events begin behind that. None where they begin with the lane's first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<Sealed>,
     /// The lane's events, in order.
     pub records: Vec<Sealed>,
 }
 
-/// A document about an artifact, such as an attestation, as it was received. It is not a leaf of
-/// the log: who signed it stands behind it.
+/// A document about an artifact, such as an attestation, as it was received. When it came and who
+/// brought it is sealed; who signed it stands behind what it says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
@@ -50,6 +57,13 @@ pub struct Document {
     pub id: String,
     /// Its bytes in base64.
     pub bytes: String,
+    /// What Airboss signed about it, where it is a plain report: an envelope's JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<String>,
+    /// What the check of its signatures came to when the bundle was made, as JSON. Whoever checks
+    /// the bundle comes to the same, or something was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<serde_json::Value>,
 }
 
 impl Document {
@@ -59,6 +73,8 @@ impl Document {
             artifact,
             id: format!("sha256:{}", TextHash::of_bytes(bytes)),
             bytes: STANDARD.encode(bytes),
+            envelope: None,
+            verification: None,
         }
     }
 
@@ -81,7 +97,7 @@ impl Document {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
-    /// [`BUNDLE_FORMAT`], or [`FIRST_BUNDLE_FORMAT`] where it was read from one.
+    /// [`BUNDLE_FORMAT`], or that of the earlier version that it was read from.
     pub format: String,
     /// What it is about: a release such as `checkout@1.4.0`, or a rollout such as `checkout-7`.
     pub subject: String,
@@ -91,6 +107,10 @@ pub struct Bundle {
     pub checkpoint: String,
     /// The events, by lane.
     pub lanes: Vec<LaneRecords>,
+    /// What happened to the installation and bears on these rollouts: how each document came, and
+    /// whose signatures were believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installation: Vec<Sealed>,
     /// What is known of the artifacts.
     pub documents: Vec<Document>,
 }
@@ -117,8 +137,10 @@ impl From<First> for Bundle {
             lanes: vec![LaneRecords {
                 lane: first.lane,
                 rollouts: vec![first.rollout],
+                begins: None,
                 records: first.records,
             }],
+            installation: Vec::new(),
             documents: Vec::new(),
         }
     }
@@ -132,7 +154,7 @@ pub enum BundleError {
     Form(String),
     /// Another version.
     #[error(
-        "the bundle has the form `{0}`; this Airboss reads `{BUNDLE_FORMAT}` and `{FIRST_BUNDLE_FORMAT}`: check it with the Airboss that wrote it or a newer one"
+        "the bundle has the form `{0}`; this Airboss reads `{BUNDLE_FORMAT}`, `{SECOND_BUNDLE_FORMAT}` and `{FIRST_BUNDLE_FORMAT}`: check it with the Airboss that wrote it or a newer one"
     )]
     Format(String),
     /// The same content in other bytes.
@@ -209,6 +231,17 @@ pub enum BundleError {
         /// The artifact.
         artifact: String,
     },
+    /// A document of which no sealed record says that it came.
+    #[error("no sealed record of the bundle says that the document {id} about {artifact} came")]
+    UnsealedDocument {
+        /// Its id.
+        id: String,
+        /// The artifact.
+        artifact: String,
+    },
+    /// An event without its words.
+    #[error("the words of event {0} were removed by retention; a bundle holds none of those")]
+    Removed(u64),
     /// A document that is not what its id tells.
     #[error("the document {id} does not have the bytes that its id tells")]
     Document {
@@ -229,7 +262,7 @@ impl Bundle {
         }
         let form: Form = read(bytes)?;
         match form.format.as_str() {
-            BUNDLE_FORMAT => {
+            BUNDLE_FORMAT | SECOND_BUNDLE_FORMAT => {
                 let bundle: Self = read(bytes)?;
                 as_written(&bundle, bytes)?;
                 Ok(bundle)
@@ -273,8 +306,17 @@ impl Bundle {
         for lane in &self.lanes {
             lane.verify(&checkpoint)?;
         }
+        for sealed in &self.installation {
+            sealed.verify(&checkpoint)?;
+        }
         for document in &self.documents {
             document.content()?;
+            if self.format == BUNDLE_FORMAT && !self.tells_of(document) {
+                return Err(BundleError::UnsealedDocument {
+                    id: document.id.clone(),
+                    artifact: document.artifact.clone(),
+                });
+            }
             if !self.names(&document.artifact) {
                 return Err(BundleError::OtherArtifact {
                     id: document.id.clone(),
@@ -293,12 +335,48 @@ impl Bundle {
         let mut records = self.lanes.iter().flat_map(|it| &it.records);
         records.any(|it| it.record.body.contains(&quoted))
     }
+
+    /// Whether a sealed record of the installation names a document and what it is about.
+    fn tells_of(&self, document: &Document) -> bool {
+        let quoted = [&document.id, &document.artifact].map(|text| format!("\"{text}\""));
+        let mut records = self.installation.iter().map(|it| &it.record.body);
+        records.any(|body| quoted.iter().all(|text| body.contains(text)))
+    }
+}
+
+impl Sealed {
+    /// That it has its words and is in the tree.
+    fn verify(&self, checkpoint: &Checkpoint) -> Result<(), BundleError> {
+        let number = self.record.number;
+        if self.record.removed.is_some() {
+            return Err(BundleError::Removed(number));
+        }
+        verify_inclusion(
+            &self.proof,
+            // An event before the first one has no index; the tree then says so.
+            number.wrapping_sub(1),
+            self.record.leaf()?,
+            checkpoint.size,
+            checkpoint.root,
+        )
+        .map_err(|why| BundleError::NotSealed {
+            number,
+            kind: self.record.kind.clone(),
+            why,
+        })
+    }
 }
 
 impl LaneRecords {
     fn verify(&self, checkpoint: &Checkpoint) -> Result<(), BundleError> {
         let mut previous = 0;
-        for Sealed { record, proof } in &self.records {
+        if let Some(begins) = &self.begins {
+            begins.verify(checkpoint)?;
+            // Which event it leads up to is for those to say who can read it.
+            previous = self.records.first().map_or(0, |it| it.record.previous);
+        }
+        for sealed in &self.records {
+            let record = &sealed.record;
             let number = record.number;
             if record.lane != self.lane {
                 return Err(BundleError::OtherLane {
@@ -307,20 +385,7 @@ impl LaneRecords {
                     lane: self.lane.clone(),
                 });
             }
-            // An event before the first one has no index; the tree then says so.
-            let index = number.wrapping_sub(1);
-            verify_inclusion(
-                proof,
-                index,
-                record.leaf()?,
-                checkpoint.size,
-                checkpoint.root,
-            )
-            .map_err(|why| BundleError::NotSealed {
-                number,
-                kind: record.kind.clone(),
-                why,
-            })?;
+            sealed.verify(checkpoint)?;
             if record.previous != previous {
                 return Err(BundleError::Chain {
                     number,

@@ -20,7 +20,8 @@ mod tile;
 mod walk;
 
 pub use bundle::{
-    BUNDLE_FORMAT, Bundle, BundleError, Document, FIRST_BUNDLE_FORMAT, LaneRecords, Sealed,
+    BUNDLE_FORMAT, Bundle, BundleError, Document, FIRST_BUNDLE_FORMAT, LaneRecords,
+    SECOND_BUNDLE_FORMAT, Sealed,
 };
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use frontier::{BadFrontier, Frontier};
@@ -30,7 +31,7 @@ pub use proof::{
     ProofError, ReadTiles, TileNotRead, Tiles, consistency_tiles, inclusion_tiles,
     prove_consistency, prove_inclusion, verify_consistency, verify_inclusion,
 };
-pub use record::{ENTRY_BYTES_MAX, ENTRY_FORMAT, Entry, EntryTooLarge, Record, TextHash};
+pub use record::{ENTRY_BYTES_MAX, ENTRY_FORMAT, Entry, EntryTooLarge, Record, TextHash, Texts};
 pub use tile::{
     BundleOfEntriesError, InvalidTile, TILE_WIDTH, Tile, decode_entries, encode_entries,
 };

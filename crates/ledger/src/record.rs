@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::hash::{HASH_BYTES, Hash};
@@ -41,6 +42,43 @@ pub struct Record {
     pub body: String,
     /// What its commit was decided on, a JSON text.
     pub input: String,
+    /// The hashes of the three texts, where retention removed the texts; then they are empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Texts>,
+}
+
+/// The hashes of a record's texts, which stand for them in its leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Texts {
+    /// Of [`Record::message`].
+    pub message: TextHash,
+    /// Of [`Record::body`].
+    pub body: TextHash,
+    /// Of [`Record::input`].
+    pub input: TextHash,
+}
+
+impl Texts {
+    /// Bytes of [`Self::to_bytes`].
+    pub const BYTES: usize = 3 * HASH_BYTES;
+
+    /// The three hashes one behind the other.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [self.message.0, self.body.0, self.input.0].concat()
+    }
+
+    /// From [`Self::to_bytes`]; None where there are more or fewer.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes.as_chunks::<HASH_BYTES>() {
+            ([message, body, input], []) => Some(Self {
+                message: TextHash(*message),
+                body: TextHash(*body),
+                input: TextHash(*input),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// A record with texts of such length that its entry cannot be a leaf.
@@ -77,6 +115,26 @@ impl fmt::Display for TextHash {
 impl fmt::Debug for TextHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+impl<'de> Deserialize<'de> for TextHash {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let bytes: Option<Vec<u8>> = pairs
+            .iter()
+            .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+            .collect();
+        bytes
+            .filter(|_| rest.is_empty())
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("expected 64 digits of lower-case hexadecimal"))
     }
 }
 impl Serialize for TextHash {
@@ -177,8 +235,11 @@ impl Entry<'_> {
 }
 
 impl Record {
-    /// What its leaf is made from.
+    /// What its leaf is made from. Hashes stand for texts only where there are none: words that
+    /// lie beside hashes of other words are never taken for those.
     pub fn entry(&self) -> Entry<'_> {
+        let texts = self.removed.filter(|_| self.is_wordless());
+        let texts = texts.unwrap_or_else(|| self.texts());
         Entry {
             number: self.number,
             previous: self.previous,
@@ -187,10 +248,23 @@ impl Record {
             rollout: self.rollout.as_deref(),
             at: self.at,
             kind: &self.kind,
+            message: texts.message,
+            body: texts.body,
+            input: texts.input,
+        }
+    }
+
+    /// The hashes of its texts as they are.
+    pub fn texts(&self) -> Texts {
+        Texts {
             message: TextHash::of(&self.message),
             body: TextHash::of(&self.body),
             input: TextHash::of(&self.input),
         }
+    }
+
+    fn is_wordless(&self) -> bool {
+        self.message.is_empty() && self.body.is_empty() && self.input.is_empty()
     }
 
     /// The hash of its leaf.

@@ -41,6 +41,7 @@ pub enum WalkError {
 pub struct Walk {
     frontier: Frontier,
     newest: HashMap<String, u64>,
+    removed: HashMap<String, u64>,
 }
 
 impl Walk {
@@ -67,6 +68,9 @@ impl Walk {
         }
         let leaf = record.leaf()?;
         self.frontier.append(leaf, |_, _, _| {});
+        if record.removed.is_some() {
+            self.removed.insert(record.lane.clone(), record.seq);
+        }
         match self.newest.get_mut(&record.lane) {
             Some(newest) => *newest = record.number,
             None => {
@@ -74,6 +78,12 @@ impl Walk {
             }
         }
         Ok(leaf)
+    }
+
+    /// The lanes of which words were removed, with the last such commit of each. That this was
+    /// allowed is for the caller to see from what the records say.
+    pub fn removed(&self) -> &HashMap<String, u64> {
+        &self.removed
     }
 
     /// The tree over the records so far.

@@ -155,6 +155,11 @@ impl Default for EnvironmentName {
 }
 
 impl LaneId {
+    /// What happens to the installation itself, and to no lane of it, is recorded under this name:
+    /// keys, tokens, what was registered and removed. Nothing is ever shipped there.
+    pub fn installation() -> Self {
+        Self("airboss/installation".to_owned())
+    }
     /// The lane of a service in an environment.
     pub fn new(service: &ServiceName, environment: &EnvironmentName) -> Self {
         Self(format!("{service}/{environment}"))

@@ -12,7 +12,8 @@ use airboss_attest::{
 use airboss_model::evidence::{ItemVerdict, Requirement};
 use airboss_model::{Digest, LaneId, ReleaseId, Timestamp};
 use airboss_store::{
-    ArtifactFilter, AttestationRow, DocumentRow, NewAttestation, Store, StoreError,
+    ArtifactFilter, AttestationRow, DocumentRow, NewAttestation, NewEvent, NoteRow, Store,
+    StoreError,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -265,6 +266,44 @@ impl Evidence {
         Ok(assess(required, &known, &add, now))
     }
 
+    /// Seals whose signatures a controller believes, where that is not what it sealed last.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub(crate) async fn record_trust(
+        &self,
+        controller: &str,
+        trust: &Trust,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let lane = LaneId::installation();
+        let topic = format!("trust {controller}");
+        let body = serde_json::json!({ "controller": controller, "trust": written(trust)? });
+        let known = self.store.note(&lane, &topic).await?;
+        let is_known = match &known {
+            Some(note) => note.body == body,
+            None => *trust == Trust::default(),
+        };
+        if is_known {
+            return Ok(());
+        }
+        let event = NewEvent {
+            rollout: None,
+            kind: "trust_changed".to_owned(),
+            message: believed(trust),
+            body: body.clone(),
+        };
+        self.store.seal(&event, controller, now).await?;
+        // Should this get lost, the same is sealed once more.
+        let note = NoteRow {
+            lane,
+            topic,
+            body,
+            at: now,
+        };
+        self.store.put_note(&note).await
+    }
+
     /// Checks every signed document again; the artifacts of which something stands otherwise now.
     ///
     /// # Errors
@@ -389,14 +428,14 @@ impl Evidence {
 }
 
 /// Which of an artifact's names a document is about.
-fn subject(document: &Document, names: &[Digest]) -> Option<Digest> {
+pub fn subject(document: &Document, names: &[Digest]) -> Option<Digest> {
     let mut names = names.iter();
     names.find(|it| document.statement.is_about(it)).copied()
 }
 
 /// Who stands behind a document. Where it is about an image, that is said: that the artifact was
 /// made of it is the word of whoever brought the artifact.
-fn checked(
+pub fn checked(
     document: &Document,
     artifact: &Digest,
     subject: &Digest,
@@ -409,6 +448,26 @@ fn checked(
         checked.reason += &format!("; it is about the image {subject}, which this was made of");
     }
     checked
+}
+
+/// Whose signatures are believed, in one line.
+fn believed(trust: &Trust) -> String {
+    let keys = trust.keys.iter().map(|it| (&it.name, it.revoked.is_some()));
+    let identities = trust.identities.iter();
+    let identities = identities.map(|it| (&it.name, it.revoked.is_some()));
+    let (revoked, good): (Vec<_>, Vec<_>) = keys.chain(identities).partition(|it| it.1);
+    let names = |of: Vec<(&String, bool)>| {
+        let names: Vec<_> = of.iter().map(|(name, _)| name.as_str()).collect();
+        match names.is_empty() {
+            true => "nobody".to_owned(),
+            false => names.join(", "),
+        }
+    };
+    let mut text = format!("believed are the signatures of {}", names(good));
+    if !revoked.is_empty() {
+        text += &format!("; revoked: {}", names(revoked));
+    }
+    text
 }
 
 /// True for what Airboss puts in words of its own.

@@ -231,9 +231,13 @@ impl Runtime {
             let trust = self.evidence.keys().trust();
             let now = self.clock.now();
             if checked_by.as_ref() != Some(&trust) || self.evidence.is_due(now) {
+                let sealed = self.evidence.record_trust(&self.owner, &trust, now).await;
+                if let Err(error) = &sealed {
+                    tracing::error!(%error, "it is not sealed whose signatures are believed; trying once more");
+                }
                 match self.evidence.check_again(now).await {
                     Ok(changed) => {
-                        checked_by = Some(trust);
+                        checked_by = sealed.is_ok().then_some(trust);
                         if !changed.is_empty() {
                             self.evidence_changed();
                         }

@@ -206,6 +206,14 @@ impl Caller {
         }
     }
 
+    /// Who holds the token, where nobody said for whom it is used.
+    pub fn holder(&self) -> String {
+        match self {
+            Self::Token { name, .. } => name.clone(),
+            Self::Installation => "the holder of the installation's own token".to_owned(),
+        }
+    }
+
     /// The key that this caller's requests are counted under.
     fn key(&self) -> &str {
         match self {

@@ -200,7 +200,7 @@ pub fn missing(fields: &[FieldView]) -> Vec<String> {
 }
 
 /// What a document says, in one line.
-fn summary(facts: &Facts) -> String {
+pub fn summary(facts: &Facts) -> String {
     match facts {
         Facts::Provenance(it) => match it.missing().as_slice() {
             [] => "builder, source, commit and run".to_owned(),

@@ -35,6 +35,7 @@ use crate::access::Limits;
 use crate::blobs::Blobs;
 use crate::problem::Failure;
 
+pub use dossier::summary as facts_in_words;
 pub use listen::{TlsError, listen, tls};
 
 /// The largest JSON body that is taken: a manifest of 1 MiB and some.

@@ -297,9 +297,9 @@ pub trait Store: Send + Sync + 'static {
     async fn token(&self, secret: &Digest) -> Result<Option<TokenRow>>;
     /// Tokens, newest first. At most `limit`; 0 means 500, more than 5,000 means 5,000.
     async fn tokens(&self, limit: u32) -> Result<Vec<TokenRow>>;
-    /// Revokes a token for good and returns it; one that was revoked keeps its time. None where
-    /// there is no such id.
-    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<Option<TokenRow>>;
+    /// Revokes a token for good, as `by` wants it, and returns it; one that was revoked keeps its
+    /// time. None where there is no such id.
+    async fn revoke_token(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<TokenRow>>;
 
     // ---- reading -------------------------------------------------------------------------
 
@@ -325,6 +325,14 @@ pub trait Store: Send + Sync + 'static {
     /// At most as many as asked for, and no more than 8 MiB of texts, but always one where there
     /// is one.
     async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>>;
+    /// Seals that something happened to the installation itself: an event of
+    /// [`LaneId::installation`]. What becomes of rows (tokens, releases, artifacts and what is said of
+    /// them) is sealed by the store itself, in the transaction that changes them.
+    async fn seal(&self, event: &NewEvent, by: &str, at: Timestamp) -> Result<()>;
+    /// Removes the words of a lane's old history and keeps their hashes, so that every seal and every
+    /// proof still holds; says so in the installation's lane. Returns how many events lost their
+    /// words. Events are then read without message and body, inputs of such commits not at all.
+    async fn prune(&self, pruning: &Pruning) -> Result<u64>;
 
     // ---- several controllers -------------------------------------------------------------
 

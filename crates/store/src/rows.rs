@@ -497,6 +497,23 @@ pub struct EventFilter {
     pub limit: u32,
 }
 
+/// How far the words of a lane's history shall go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pruning {
+    /// The lane.
+    pub lane: LaneId,
+    /// The last of its commits whose words go.
+    pub seq: u64,
+    /// The state that they led to, JSON of the engine's.
+    pub state: serde_json::Value,
+    /// When.
+    pub at: Timestamp,
+    /// Who or what asks for it.
+    pub by: String,
+    /// Why, in a line.
+    pub why: String,
+}
+
 /// Which records to read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RecordFilter {

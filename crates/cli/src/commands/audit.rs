@@ -1,5 +1,6 @@
 //! `airboss audit`: whether the record is the one that was sealed.
 
+mod evidence;
 mod export;
 mod log;
 mod offline;
@@ -16,7 +17,7 @@ use anyhow::Context as _;
 use super::Context;
 use crate::exit::{Exit, UsageError};
 
-pub use replay::{ReplayError, Replayed, replay};
+pub use replay::{ReplayError, Replayed};
 
 /// Checks the sealed record, or exports the part of a release or a rollout.
 #[derive(Debug, Clone, clap::Args)]

@@ -4,11 +4,12 @@ use std::process::{Command, Output};
 
 use airboss_engine::{Command as Wish, Event, Input, Lane, Request, decide};
 use airboss_ledger::{
-    BUNDLE_FORMAT, Bundle, Checkpoint, Hash, LaneRecords, Record, Sealed, SigningKey, Tile, Tiles,
-    Walk, prove_inclusion,
+    BUNDLE_FORMAT, Bundle, Checkpoint, Document, Hash, LaneRecords, Record, Sealed, SigningKey,
+    Tile, Tiles, Walk, prove_inclusion,
 };
 use airboss_model::manifest::{self, Resource};
 use airboss_model::{Digest, Timestamp};
+use proptest::prelude::*;
 
 const MANIFEST: &str = r#"
 apiVersion: airboss/v1
@@ -76,6 +77,7 @@ fn record(previous: u64, seq: i64, at: Timestamp, event: &Event, input: &Input) 
         message: event.message(),
         body: serde_json::to_string(event).unwrap(),
         input: serde_json::to_string(input).unwrap(),
+        removed: None,
     }
 }
 
@@ -97,8 +99,10 @@ fn bundle(records: Vec<Record>) -> Bundle {
         lanes: vec![LaneRecords {
             lane: "shop/production".to_owned(),
             rollouts: vec!["shop-1".to_owned()],
+            begins: None,
             records: records.into_iter().map(sealed).collect(),
         }],
+        installation: Vec::new(),
         documents: Vec::new(),
     }
 }
@@ -195,7 +199,11 @@ fn what_is_no_bundle_is_told() {
 #[test]
 fn bundles_written_by_earlier_versions_still_hold() {
     let key = key().verifying_key().to_string();
-    for name in ["shop-1.audit-1.json", "shop@1.0.0.audit-2.json"] {
+    for name in [
+        "shop-1.audit-1.json",
+        "shop@1.0.0.audit-2.json",
+        "shop@1.0.0.audit-3.json",
+    ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/data")
             .join(name);
@@ -208,7 +216,7 @@ fn bundles_written_by_earlier_versions_still_hold() {
 #[test]
 #[ignore = "writes a bundle of the present form to tests/data, where there is none"]
 fn write_a_bundle_of_the_present_form() {
-    let mut bundle = bundle(records());
+    let mut bundle = attested();
     bundle.subject = "shop@1.0.0".to_owned();
     let form = BUNDLE_FORMAT.rsplit('/').next().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
@@ -221,7 +229,7 @@ fn write_a_bundle_of_the_present_form() {
 #[test]
 fn a_bundle_of_a_newer_form_says_what_to_do() {
     let text = String::from_utf8(bundle(records()).to_bytes()).unwrap();
-    let newer = text.replacen("airboss-audit/2", "airboss-audit/3", 1);
+    let newer = text.replacen(BUNDLE_FORMAT, "airboss-audit/9", 1);
     let output = verify(newer.as_bytes(), &[]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(
@@ -306,4 +314,189 @@ fn a_page_fetches_nothing_and_runs_nothing() {
     }
     assert!(made.contains("default-src 'none'"));
     assert!(made.contains("a &quot;mistake&quot;"), "{made}");
+}
+
+/// A record of the installation with this body.
+fn own(number: u64, previous: u64, kind: &str, body: &serde_json::Value) -> Record {
+    Record {
+        number,
+        previous,
+        lane: "airboss/installation".to_owned(),
+        seq: number,
+        rollout: None,
+        at: 1_790_000_000_000_000,
+        kind: kind.to_owned(),
+        message: format!("{kind} in a test"),
+        body: body.to_string(),
+        input: r#"{"by":"ci"}"#.to_owned(),
+        removed: None,
+    }
+}
+
+const JUNIT: &str = r#"<testsuite name="unit" tests="2"><testcase classname="a" name="b"/><testcase classname="a" name="c"/></testsuite>"#;
+
+/// A bundle with a signed document by a key that is believed, and a plain report that Airboss vouches for.
+fn attested() -> Bundle {
+    use airboss_attest::{Hint, Statement, Trust, TrustedKey, read, verify};
+    let artifact = Digest::from_sha256([7; 32]);
+    let seen = Timestamp::from_second(1_790_000_000).unwrap();
+    let [ci, airboss] = [1, 2].map(|seed| airboss_attest::SigningKey::from_seed(&[seed; 32]));
+    let trusted = |name: &str, key: &airboss_attest::SigningKey, own| TrustedKey {
+        name: name.to_owned(),
+        key: key.public_key(),
+        own,
+        from: None,
+        until: None,
+        revoked: None,
+    };
+    let trust = Trust {
+        keys: vec![
+            trusted("ci", &ci, false),
+            trusted("airboss-1", &airboss, true),
+        ],
+        identities: Vec::new(),
+    };
+    let about = Statement::about(
+        "shop@1.0.0",
+        &artifact,
+        "https://example.test/anything/v1",
+        serde_json::json!({ "fine": true }),
+    );
+    let hint = Hint {
+        subject: &artifact,
+        name: "",
+        form: None,
+    };
+    let report = read(JUNIT.as_bytes(), &hint).unwrap();
+    let files = [
+        (ci.sign(&about).to_json(), None),
+        (
+            JUNIT.to_owned(),
+            Some(airboss.sign(&report.statement).to_json()),
+        ),
+    ];
+    let mut sealed = records();
+    let last = sealed.len() as u64;
+    let mut documents = Vec::new();
+    let believed = serde_json::json!({ "controller": "local", "trust": trust });
+    let mut installation = vec![own(last + 1, 0, "trust_changed", &believed)];
+    for (bytes, envelope) in files {
+        let mut document = Document::new(artifact.to_string(), bytes.as_bytes());
+        let hash = |text: &String| airboss_ledger::TextHash::of(text).to_string();
+        let row = serde_json::json!({ "digest": document.artifact, "id": document.id });
+        let mut kept = row.clone();
+        kept["envelope"] = envelope.as_ref().map(hash).into();
+        let mut row = row;
+        row["at"] = seen.as_microsecond().into();
+        row["source"] = "file".into();
+        row["added_by"] = "ci".into();
+        let body = serde_json::json!({ "rows": [
+            { "table": "attestations", "row": row },
+            { "table": "documents", "row": kept },
+        ] });
+        let number = last + 1 + installation.len() as u64;
+        installation.push(own(number, number - 1, "attestation_kept", &body));
+        let read = read(bytes.as_bytes(), &hint).unwrap();
+        let checked = verify(&read, &artifact, &trust, seen, seen);
+        document.envelope = envelope;
+        document.verification = Some(serde_json::to_value(&checked).unwrap());
+        documents.push(document);
+    }
+    sealed.extend(installation);
+    let mut bundle = bundle(sealed);
+    let lane = &mut bundle.lanes[0];
+    bundle.installation = lane.records.split_off(last as usize);
+    bundle.documents = documents;
+    bundle
+}
+
+#[test]
+fn documents_are_checked_offline_with_who_signed_them() {
+    let key = key().verifying_key().to_string();
+    let output = verify(&attested().to_bytes(), &["--key", &key]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("2 documents about the artifact have the bytes that were sealed"),
+        "{text}"
+    );
+    assert!(
+        text.contains("verified  it is signed by the key `ci`"),
+        "{text}"
+    );
+    assert!(text.contains("Airboss signed what it says"), "{text}");
+}
+
+/// Whatever is changed of a document, of what is said of it or of the keys that judge it: it is
+/// named.
+#[test]
+fn a_changed_document_is_named() {
+    let cases: [(&str, fn(&mut Bundle)); 7] = [
+        ("does not have the bytes", |bundle| {
+            bundle.documents[1].bytes.replace_range(8..9, "x");
+        }),
+        ("no sealed record of the bundle says", |bundle| {
+            let file = JUNIT.replace("unit", "UNIT");
+            let other = Document::new(bundle.documents[1].artifact.clone(), file.as_bytes());
+            bundle.documents[1] = other;
+        }),
+        ("the envelope of the document", |bundle| {
+            bundle.documents[1].envelope = None
+        }),
+        ("the envelope of the document", |bundle| {
+            let envelope = bundle.documents[1].envelope.as_mut().unwrap();
+            *envelope = envelope.replacen("sig\":\"", "sig\":\"A", 1);
+        }),
+        (
+            "its own signatures and the keys that are believed say",
+            |bundle| {
+                let told = bundle.documents[0].verification.as_mut().unwrap();
+                told["verdict"] = "untrusted".into();
+            },
+        ),
+        ("does not say how the document", |bundle| {
+            bundle.documents[0].verification = None
+        }),
+        ("is not what was sealed", |bundle| {
+            let record = &mut bundle.installation[0].record;
+            record.body = record.body.replace("\"ci\"", "\"cd\"");
+        }),
+    ];
+    for (expected, change) in cases {
+        let mut bundle = attested();
+        change(&mut bundle);
+        let output = verify(&bundle.to_bytes(), &[]);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(3), "{expected}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+/// Whoever holds the log's key could seal anything, but not sign as others do.
+#[test]
+fn a_document_that_nobody_signed_so_is_found_although_the_log_says_so() {
+    let mut bundle = attested();
+    let told = bundle.documents[1].verification.clone();
+    bundle.documents[0].verification = told;
+    let text = said(&verify(&bundle.to_bytes(), &[]));
+    assert!(
+        text.contains("its own signatures and the keys that are believed say"),
+        "{text}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_changed_byte_of_a_bundle_with_documents_is_found(
+        place in any::<prop::sample::Index>(),
+        by in 1_u8..,
+    ) {
+        let mut bytes = attested().to_bytes();
+        let place = place.index(bytes.len());
+        bytes[place] ^= by;
+        let output = verify(&bytes, &["--key", &key().verifying_key().to_string()]);
+        prop_assert!(output.status.code() != Some(0), "byte {place}: {}", said(&output));
+    }
 }

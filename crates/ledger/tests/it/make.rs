@@ -76,6 +76,7 @@ pub fn records(count: u64) -> Vec<Record> {
             "7".repeat(64)
         ),
         input: "{\"input\":\"clock\"}".to_owned(),
+        removed: None,
     };
     (1..=count).map(record).collect()
 }
@@ -97,12 +98,14 @@ pub fn bundle(count: u64) -> Bundle {
         lanes: vec![LaneRecords {
             lane: "shop/production".to_owned(),
             rollouts: vec!["shop-1".to_owned()],
+            begins: None,
             records: records
                 .into_iter()
                 .filter(|record| record.lane == "shop/production")
                 .map(sealed)
                 .collect(),
         }],
+        installation: Vec::new(),
         documents: vec![Document::new(
             format!("sha256:{}", "7".repeat(64)),
             b"<testsuite/>",

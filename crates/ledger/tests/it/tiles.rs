@@ -119,6 +119,7 @@ fn an_entry_has_the_documented_bytes() {
         message: "abc".to_owned(),
         body: String::new(),
         input: String::new(),
+        removed: None,
     };
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

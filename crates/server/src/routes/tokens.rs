@@ -122,7 +122,8 @@ async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Json<TokenView>> {
     let now = site.runtime.clock().now();
-    let row = site.runtime.store().revoke_token(&id, now).await?;
+    let by = caller.holder();
+    let row = site.runtime.store().revoke_token(&id, &by, now).await?;
     let row = row.ok_or_else(|| {
         Failure::not_found(format!(
             "there is no token {id}; `airboss token list` lists them"

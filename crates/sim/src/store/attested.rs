@@ -14,7 +14,7 @@ impl Tables {
         new: &[NewAttestation],
     ) -> Result<Vec<bool>, StoreError> {
         let mut kept = self.attestations.clone();
-        let mut added = Vec::new();
+        let (mut added, mut notes) = (Vec::new(), Vec::new());
         for it in new {
             let (digest, id) = (it.row.digest, it.row.id);
             let is = |known: &NewAttestation| (known.row.digest, known.row.id) == (digest, id);
@@ -22,6 +22,7 @@ impl Tables {
             if added.last() == Some(&true) {
                 let mut it = it.clone();
                 it.row.number = kept.len() as u64 + 1;
+                notes.push(it.row.clone());
                 kept.push(it);
             }
             let of_digest = kept.iter().filter(|it| it.row.digest == digest);
@@ -31,6 +32,10 @@ impl Tables {
             }
         }
         self.attestations = kept;
+        for row in notes {
+            let message = format!("{} about {} was added by {}", row.id, row.digest, row.by);
+            self.tell("attestation_kept", message, &row, &row.by, row.at);
+        }
         Ok(added)
     }
     pub(super) fn attestations(&self, digest: &Digest) -> Vec<AttestationRow> {
@@ -67,6 +72,16 @@ impl Tables {
         }
     }
     pub(super) fn put_build(&mut self, build: &BuildRow) -> BuildRow {
+        let before = self.build(&build.release);
+        let kept = self.merge_build(build);
+        if before.as_ref() != Some(&kept) {
+            let message = format!("it was told where {} comes from", build.release);
+            let by = build.actor.as_deref().unwrap_or_default();
+            self.tell("build_told", message, &kept, by, build.at);
+        }
+        kept
+    }
+    fn merge_build(&mut self, build: &BuildRow) -> BuildRow {
         let known = self
             .builds
             .iter_mut()

@@ -3,6 +3,7 @@
 //! It keeps every promise of the conformance suite that SQLite is held to; the suite runs over it.
 
 mod attested;
+mod own;
 mod shelf;
 mod tables;
 mod wire;
@@ -14,8 +15,9 @@ use airboss_model::{Digest, LaneId, Origin, ReleaseId, RolloutId, ServiceName, T
 use airboss_store::{
     ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed, DeliveryFilter,
     DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow,
-    KeptArtifact, LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter,
-    ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
+    KeptArtifact, LaneRow, NewAttestation, NewEvent, NewInboxEntry, NoteRow, Pruning, RecordFilter,
+    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
+    TagSeen, TokenRow,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -122,7 +124,10 @@ impl Store for SimStore {
     }
     async fn put_origin(&self, digest: &Digest, origin: &Origin, at: Timestamp) -> Result<()> {
         self.call("an origin", |t| {
-            t.shelf().put_origin(digest, origin, at);
+            if t.shelf().put_origin(digest, origin, at) {
+                let message = format!("{digest} was taken from {}", origin.repository);
+                t.tell("origin_noted", message, origin, "", at);
+            }
             Ok(())
         })
         .await
@@ -141,7 +146,12 @@ impl Store for SimStore {
         planned: Timestamp,
     ) -> Result<bool> {
         self.call("the removal of an artifact", |t| {
-            Ok(t.shelf().remove(digest, removal, planned))
+            let gone = t.shelf().remove(digest, removal, planned);
+            if gone {
+                let message = format!("the content of {digest} was removed: {}", removal.why);
+                t.tell("artifact_removed", message, removal, "", removal.at);
+            }
+            Ok(gone)
         })
         .await
     }
@@ -373,9 +383,11 @@ impl Store for SimStore {
     async fn tokens(&self, limit: u32) -> Result<Vec<TokenRow>> {
         self.call("tokens", |t| Ok(t.tokens(limit))).await
     }
-    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<Option<TokenRow>> {
-        self.call("the revocation of a token", |t| Ok(t.revoke_token(id, at)))
-            .await
+    async fn revoke_token(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<TokenRow>> {
+        self.call("the revocation of a token", |t| {
+            Ok(t.revoke_token(id, by, at))
+        })
+        .await
     }
     async fn log_head(&self) -> Result<Frontier> {
         self.call("the log", |t| Ok(t.log_head().clone())).await
@@ -385,6 +397,17 @@ impl Store for SimStore {
     }
     async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>> {
         self.call("records", |t| Ok(t.log_records(filter))).await
+    }
+    async fn seal(&self, event: &NewEvent, by: &str, at: Timestamp) -> Result<()> {
+        self.call("a note", |t| {
+            t.tell(&event.kind, event.message.clone(), &event.body, by, at);
+            Ok(())
+        })
+        .await
+    }
+    async fn prune(&self, pruning: &Pruning) -> Result<u64> {
+        self.call("the removal of old history", |t| t.prune(pruning))
+            .await
     }
     async fn backup(&self, to: &std::path::Path) -> Result<()> {
         Err(airboss_store::StoreError::Conflict {

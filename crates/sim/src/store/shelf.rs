@@ -35,7 +35,8 @@ impl Shelf {
         kept.removed.is_none().then(|| kept.artifact.clone())
     }
 
-    pub fn put_origin(&mut self, digest: &Digest, origin: &Origin, at: Timestamp) {
+    /// True where it is new.
+    pub fn put_origin(&mut self, digest: &Digest, origin: &Origin, at: Timestamp) -> bool {
         if let Some(tag) = &origin.tag {
             let digest = origin.resolved;
             self.put_tag(&origin.repository, tag, &TagSeen { digest, at });
@@ -52,8 +53,10 @@ impl Shelf {
                     at,
                     seen: None,
                 });
+                return true;
             }
         }
+        false
     }
 
     pub fn put_tag(&mut self, repository: &str, tag: &str, seen: &TagSeen) {

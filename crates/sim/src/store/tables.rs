@@ -33,14 +33,14 @@ pub enum Broken {
 
 /// One lane's row with what hangs on it.
 #[derive(Debug, Clone, Default)]
-struct LaneTable {
-    seq: u64,
+pub(super) struct LaneTable {
+    pub(super) seq: u64,
     epoch: u64,
     owner: Option<(String, Timestamp)>,
     state: Option<Value>,
     active: bool,
     pending: u64,
-    last_event: u64,
+    pub(super) last_event: u64,
 }
 
 /// Everything that a store keeps.
@@ -55,11 +55,11 @@ pub struct Tables {
     pub(super) builds: Vec<BuildRow>,
     pub(super) deliveries: Vec<DeliveryRow>,
     counters: BTreeMap<ServiceName, u64>,
-    lanes: BTreeMap<LaneId, LaneTable>,
+    pub(super) lanes: BTreeMap<LaneId, LaneTable>,
     inbox: Vec<InboxEntry>,
-    events: Vec<EventRow>,
-    records: Vec<Record>,
-    inputs: BTreeMap<(LaneId, u64), InputRow>,
+    pub(super) events: Vec<EventRow>,
+    pub(super) records: Vec<Record>,
+    pub(super) inputs: BTreeMap<(LaneId, u64), InputRow>,
     effects: BTreeMap<(LaneId, u64, u32), (Value, Option<String>)>,
     evidence: BTreeMap<RolloutId, BTreeMap<u64, EvidenceRow>>,
     notes: BTreeMap<(LaneId, String), NoteRow>,
@@ -69,6 +69,10 @@ pub struct Tables {
     hashes: BTreeMap<(u8, u64), Hash>,
     /// What happened, for those who listen; see [`Tables::hints`].
     happened: watch::Sender<u64>,
+    /// Of the installation's own lane.
+    pub(super) own: LaneTable,
+    /// The last commit of each lane whose words were removed.
+    pub(super) pruned: BTreeMap<LaneId, u64>,
 }
 
 pub(super) fn most(limit: u32, usual: usize, cap: usize) -> usize {
@@ -97,6 +101,8 @@ impl Tables {
         let kept = self.services.get(&service.name);
         if kept.is_none_or(|kept| kept.text != service.text) {
             self.services.insert(service.name.clone(), service.clone());
+            let message = format!("a manifest of {} is in force", service.name);
+            self.tell("manifest_kept", message, service, "", service.at);
         }
     }
     pub(super) fn service(&self, name: &ServiceName) -> Option<ServiceRow> {
@@ -106,7 +112,12 @@ impl Tables {
         self.services.values().cloned().collect()
     }
     pub(super) fn put_artifact(&mut self, artifact: &ArtifactRow) {
+        let is_new = self.shelf.get(&artifact.digest).is_none();
         self.shelf.put(artifact);
+        if is_new {
+            let message = format!("{} is kept, {} bytes", artifact.digest, artifact.size);
+            self.tell("artifact_kept", message, artifact, "", artifact.at);
+        }
     }
     pub(super) fn artifact(&self, digest: &Digest) -> Option<ArtifactRow> {
         self.shelf.get(digest)
@@ -127,6 +138,9 @@ impl Tables {
             Some(kept) => Ok(kept),
             None => {
                 self.releases.push(release.clone());
+                let (by, at) = (&release.created_by, release.at);
+                let message = format!("{} stands for {}", release.id, release.digest);
+                self.tell("release_registered", message, release, by, at);
                 Ok(release.clone())
             }
         }
@@ -315,7 +329,7 @@ impl Tables {
             let detail = format!("lane {} of {} does not exist", stranger.lane, stranger.id);
             return Err(conflict("the commit of a decision", detail));
         }
-        let first = self.events.len() as u64 + 1;
+        let first = self.records.len() as u64 + 1;
         let committed = Committed {
             seq: commit.seq + 1,
             events: (first..first + commit.events.len() as u64).collect(),
@@ -341,11 +355,15 @@ impl Tables {
                 entry.answer = Some(answer.clone());
             }
         }
+        let mut previous = lane.last_event;
+        if let Some(last) = committed.events.last() {
+            lane.last_event = *last;
+        }
         let input = commit.input.to_string();
         for (number, event) in committed.events.iter().zip(&commit.events) {
             let record = Record {
                 number: *number,
-                previous: lane.last_event,
+                previous,
                 lane: commit.lane.to_string(),
                 seq: committed.seq,
                 rollout: event.rollout.as_ref().map(ToString::to_string),
@@ -354,20 +372,10 @@ impl Tables {
                 message: event.message.clone(),
                 body: event.body.to_string(),
                 input: input.clone(),
+                removed: None,
             };
-            lane.last_event = *number;
-            let forgotten = self.broken == Broken::ForgetsToSeal && number % 7 == 0;
-            if let Ok(leaf) = record.leaf()
-                && !forgotten
-            {
-                let hashes = &mut self.hashes;
-                self.frontier.append(leaf, |level, place, hash| {
-                    if level % 8 == 0 {
-                        hashes.insert(((level / 8) as u8, place), hash);
-                    }
-                });
-            }
-            self.records.push(record);
+            previous = *number;
+            self.append(record);
             self.events.push(EventRow {
                 number: *number,
                 lane: commit.lane.clone(),
@@ -398,6 +406,22 @@ impl Tables {
                 None => self.rollouts.push(row.clone()),
             }
         }
+    }
+
+    /// Seals a record.
+    pub(super) fn append(&mut self, record: Record) {
+        let forgotten = self.broken == Broken::ForgetsToSeal && record.number.is_multiple_of(7);
+        if let Ok(leaf) = record.leaf()
+            && !forgotten
+        {
+            let hashes = &mut self.hashes;
+            self.frontier.append(leaf, |level, place, hash| {
+                if level % 8 == 0 {
+                    hashes.insert(((level / 8) as u8, place), hash);
+                }
+            });
+        }
+        self.records.push(record);
     }
 
     pub(super) fn inputs(&self, lane: &LaneId, after: u64, limit: u32) -> Vec<InputRow> {
@@ -527,8 +551,12 @@ impl Tables {
             .collect()
     }
     pub(super) fn events(&self, filter: &EventFilter) -> Vec<EventRow> {
-        let behind = self.events.iter().skip(filter.after as usize);
-        behind
+        let ours = filter.lane == Some(LaneId::installation());
+        let own = self.own_events();
+        let events: &[EventRow] = if ours { &own } else { &self.events };
+        let first = events.partition_point(|event| event.number <= filter.after);
+        events[first..]
+            .iter()
             .filter(|event| filter.lane.as_ref().is_none_or(|lane| event.lane == *lane))
             .filter(|event| filter.rollout.is_none() || event.rollout == filter.rollout)
             .take(most(filter.limit, 500, 5_000))
@@ -536,7 +564,9 @@ impl Tables {
             .collect()
     }
     pub(super) fn events_naming(&self, text: &str, limit: u32) -> Vec<EventRow> {
-        let newest = self.events.iter().rev().take(NAMED_AMONG as usize);
+        let oldest = self.last_event().saturating_sub(NAMED_AMONG);
+        let newest = self.events.iter().rev();
+        let newest = newest.take_while(|event| event.number > oldest);
         newest
             .filter(|event| event.body.to_string().contains(text))
             .take(most(limit, 50, 500))
@@ -545,7 +575,7 @@ impl Tables {
     }
     /// How many events there are.
     pub fn last_event(&self) -> u64 {
-        self.events.len() as u64
+        self.records.len() as u64
     }
     /// The ledger's right edge.
     pub fn log_head(&self) -> &Frontier {
@@ -575,6 +605,9 @@ impl Tables {
             });
         }
         self.tokens.push(token.clone());
+        let (by, at) = (&token.created_by, token.created_at);
+        let message = format!("token {} for {} was made by {by}", token.id, token.name);
+        self.tell("token_made", message, token, by, at);
         Ok(())
     }
     pub(super) fn token(&self, secret: &Digest) -> Option<TokenRow> {
@@ -590,10 +623,16 @@ impl Tables {
         rows.truncate(most(limit, 500, 5_000));
         rows
     }
-    pub(super) fn revoke_token(&mut self, id: &str, at: Timestamp) -> Option<TokenRow> {
+    pub(super) fn revoke_token(&mut self, id: &str, by: &str, at: Timestamp) -> Option<TokenRow> {
         let row = self.tokens.iter_mut().find(|row| row.id == id)?;
+        let is_new = row.revoked_at.is_none();
         row.revoked_at.get_or_insert(at);
-        Some(row.clone())
+        let row = row.clone();
+        if is_new {
+            let message = format!("token {id} of {} was revoked by {by}", row.name);
+            self.tell("token_revoked", message, &row, by, at);
+        }
+        Some(row)
     }
     pub(super) fn verify(&self) -> Vec<String> {
         let mut walk = Walk::default();
@@ -602,6 +641,15 @@ impl Tables {
             .iter()
             .filter_map(|record| walk.step(record).err().map(|error| error.to_string()))
             .collect();
+        for (lane, seq) in walk.removed() {
+            let told = self
+                .pruned
+                .iter()
+                .any(|(id, to)| id.as_str() == lane && to >= seq);
+            if !told {
+                findings.push(format!("the words of {lane} are gone, and nothing says so"));
+            }
+        }
         if *walk.frontier() != self.frontier {
             findings.push("the ledger's root does not cover every event".to_owned());
         }

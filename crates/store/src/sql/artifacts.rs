@@ -5,6 +5,7 @@ use airboss_model::{Digest, Origin, Timestamp};
 use super::codec::{Columns as _, integer, limit, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::journal::{self, Told, Watched};
 use super::writer::Write;
 use crate::{ArtifactFilter, ArtifactRow, KeptArtifact, KnownOrigin, Removal, TagSeen};
 
@@ -57,14 +58,22 @@ impl Write for Put {
     const WHAT: &'static str = "the registration of an artifact";
 
     async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        let new = [(&journal::ARTIFACTS, vec![(&self.digest).into()])];
+        let new = Watched::begin(db, new).await?;
         Sql::new(PUT)
             .bind(&self.digest)
             .bind(integer(self.size)?)
             .bind(&self.source)
             .bind(self.at)
-            .execute(db)
+            .execute(&mut *db)
             .await?;
-        Ok(())
+        let told = Told {
+            kind: "artifact_kept",
+            message: format!("{} is kept, {} bytes", self.digest, self.size),
+            by: "",
+            at: self.at,
+        };
+        new.seal(db, told).await
     }
 }
 
@@ -96,16 +105,31 @@ impl Write for PutOrigin {
     const WHAT: &'static str = "the noting of an artifact's origin";
 
     async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        let tag = self.origin.tag.as_deref().unwrap_or_default();
+        let key = vec![
+            (&self.digest).into(),
+            (&self.origin.repository).into(),
+            tag.into(),
+            self.origin.resolved.to_string().into(),
+        ];
+        let new = Watched::begin(db, [(&journal::ORIGINS, key)]).await?;
         Sql::new(PUT_ORIGIN)
             .bind(&self.digest)
             .bind(&self.origin.repository)
-            .bind(self.origin.tag.as_deref().unwrap_or_default())
+            .bind(tag)
             .bind(self.origin.resolved.to_string())
             .bind(self.origin.manifest.to_string())
             .bind(&self.origin.platform)
             .bind(self.at)
             .execute(&mut *db)
             .await?;
+        let told = Told {
+            kind: "origin_noted",
+            message: format!("{} was taken from {}", self.digest, self.origin.repository),
+            by: "",
+            at: self.at,
+        };
+        new.seal(db, told).await?;
         match &self.tag {
             Some(tag) => tag.apply(db).await,
             None => Ok(()),
@@ -170,13 +194,22 @@ impl Write for Remove {
     const WHAT: &'static str = "the removal of an artifact";
 
     async fn apply(&self, db: &mut Db) -> Result<bool, Fault> {
+        let gone = [(&journal::ARTIFACTS, vec![(&self.digest).into()])];
+        let gone = Watched::begin(db, gone).await?;
         let changed = Sql::new(REMOVE)
             .bind(&self.digest)
             .bind(self.at)
             .bind(&self.why)
             .bind(self.planned)
-            .execute(db)
+            .execute(&mut *db)
             .await?;
+        let told = Told {
+            kind: "artifact_removed",
+            message: format!("the content of {} was removed: {}", self.digest, self.why),
+            by: "",
+            at: self.at,
+        };
+        gone.seal(db, told).await?;
         Ok(changed > 0)
     }
 }

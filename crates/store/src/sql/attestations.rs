@@ -5,6 +5,7 @@ use airboss_model::{Digest, Timestamp};
 use super::codec::{Columns as _, integer, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::journal::{self, Told, Watched};
 use super::writer::Write;
 use crate::{ATTESTATIONS_MAX, AttestationRow, DocumentRow, NewAttestation};
 
@@ -32,6 +33,12 @@ impl Write for Put {
         let mut added = Vec::with_capacity(self.0.len());
         for NewAttestation { row, document } in &self.0 {
             let (digest, id) = (row.digest.to_string(), row.id.to_string());
+            let key = || vec![(&digest).into(), (&id).into()];
+            let new = [
+                (&journal::ATTESTATIONS, key()),
+                (&journal::DOCUMENTS, key()),
+            ];
+            let new = Watched::begin(db, new).await?;
             let done = Sql::new(PUT)
                 .bind(&digest)
                 .bind(&id)
@@ -59,6 +66,16 @@ impl Write for Put {
                     format!("{digest} has {ATTESTATIONS_MAX} attestations, which is the most"),
                 ));
             }
+            let told = Told {
+                kind: "attestation_kept",
+                message: format!(
+                    "{id} about {digest} was added by {} ({})",
+                    row.by, row.source
+                ),
+                by: &row.by,
+                at: micros(row.at),
+            };
+            new.seal(db, told).await?;
             added.push(done > 0);
         }
         Ok(added)

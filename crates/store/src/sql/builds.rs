@@ -3,6 +3,7 @@
 use super::codec::{Columns as _, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::journal::{self, Told, Watched};
 use super::writer::Write;
 use crate::BuildRow;
 
@@ -28,6 +29,8 @@ impl Write for Put {
 
     async fn apply(&self, db: &mut Db) -> Result<BuildRow, Fault> {
         let build = &self.0;
+        let told = [(&journal::BUILDS, vec![build.release.as_str().into()])];
+        let told = Watched::begin(db, told).await?;
         Sql::new(PUT)
             .bind(build.release.as_str())
             .bind(&build.commit)
@@ -39,11 +42,16 @@ impl Write for Put {
             .bind(micros(build.at))
             .execute(&mut *db)
             .await?;
-        let kept = Sql::new(GET)
-            .bind(build.release.as_str())
-            .fetch_one(db)
-            .await?;
-        read(&kept)
+        let kept = Sql::new(GET).bind(build.release.as_str());
+        let kept = read(&kept.fetch_one(&mut *db).await?)?;
+        let news = Told {
+            kind: "build_told",
+            message: format!("it was told where {} comes from", build.release),
+            by: build.actor.as_deref().unwrap_or_default(),
+            at: micros(build.at),
+        };
+        told.seal(db, news).await?;
+        Ok(kept)
     }
 }
 

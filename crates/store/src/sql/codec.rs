@@ -35,8 +35,13 @@ pub(super) trait Columns {
     fn maybe_text(&self, column: &str) -> Result<Option<String>, Fault>;
     /// An integer that may be missing.
     fn maybe_integer(&self, column: &str) -> Result<Option<i64>, Fault>;
+    /// Bytes that may be missing.
+    fn maybe_bytes(&self, column: &str) -> Result<Option<Vec<u8>>, Fault>;
     /// Bytes.
-    fn bytes(&self, column: &str) -> Result<Vec<u8>, Fault>;
+    fn bytes(&self, column: &str) -> Result<Vec<u8>, Fault> {
+        self.maybe_bytes(column)?
+            .ok_or_else(|| unreadable(column, "it is missing"))
+    }
 
     /// An integer.
     fn integer(&self, column: &str) -> Result<i64, Fault> {
@@ -103,7 +108,7 @@ impl Columns for Row {
             Self::Postgres(row) => row.try_get(column),
         }?)
     }
-    fn bytes(&self, column: &str) -> Result<Vec<u8>, Fault> {
+    fn maybe_bytes(&self, column: &str) -> Result<Option<Vec<u8>>, Fault> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),

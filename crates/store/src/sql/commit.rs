@@ -46,7 +46,7 @@ const EVENTS: &str = "INSERT INTO events (number, lane, seq, rollout, at, kind, 
 const EFFECTS: &str = "INSERT INTO effects (lane, seq, ordinal, body) SELECT * FROM";
 
 const INPUTS: &str = "SELECT lane, seq, at, input FROM inputs
-    WHERE lane = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    WHERE lane = $1 AND seq > $2 AND input <> '' ORDER BY seq LIMIT $3";
 
 /// A commit with its texts made and hashed.
 pub(super) struct Prepared {

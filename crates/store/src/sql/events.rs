@@ -15,8 +15,10 @@ const LIST: &str =
 // PostgreSQL has `strpos` and SQLite `instr`; `replace` is the same word in both.
 const NAMING: &str = "SELECT number, lane, seq, rollout, at, kind, message, body FROM events
     WHERE number > (SELECT last FROM event_numbers WHERE \"only\" = 1) - $1
-        AND replace(body, $2, '') <> body
+        AND replace(body, $2, '') <> body AND lane <> 'airboss/installation'
     ORDER BY number DESC LIMIT $3";
+/// What happened to the installation itself is read where its lane is named.
+const NOT_OURS: &str = " AND lane <> 'airboss/installation'";
 const LAST: &str = "SELECT last FROM event_numbers WHERE \"only\" = 1";
 
 pub(super) async fn list(
@@ -26,9 +28,10 @@ pub(super) async fn list(
 ) -> Result<Vec<EventRow>, Fault> {
     let mut query = Sql::begin(LIST);
     query.push_bind(integer(filter.after)?);
-    if let Some(lane) = &filter.lane {
-        query.push(" AND lane = ").push_bind(lane.to_string());
-    }
+    match &filter.lane {
+        Some(lane) => query.push(" AND lane = ").push_bind(lane.to_string()),
+        None => query.push(NOT_OURS),
+    };
     if let Some(rollout) = &filter.rollout {
         query.push(" AND rollout = ").push_bind(rollout.to_string());
     }
@@ -60,6 +63,10 @@ fn read(row: &Row) -> Result<EventRow, Fault> {
         at: row.time("at")?,
         kind: row.text("kind")?,
         message: row.text("message")?,
-        body: row.json("body")?,
+        // Nothing, where retention removed the words.
+        body: match row.text("body")?.as_str() {
+            "" => serde_json::Value::Null,
+            _ => row.json("body")?,
+        },
     })
 }

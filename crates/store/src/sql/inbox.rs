@@ -1,5 +1,7 @@
 //! The inbox: commands that are accepted and wait for their decision.
 
+use airboss_model::LaneId;
+
 use super::codec::{Columns as _, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
@@ -41,6 +43,10 @@ impl Write for Enqueue {
     }
 
     async fn apply(&self, db: &mut Db) -> Result<InboxEntry, Fault> {
+        if self.lane == LaneId::installation().as_str() {
+            let why = "that name is kept for what happens to the installation itself: name the service or the environment otherwise";
+            return Err(Fault::conflict("a command to airboss/installation", why));
+        }
         // The lane first: the entry refers to it.
         lanes::create(db, &self.lane).await?;
         let added = Sql::new(ADD)

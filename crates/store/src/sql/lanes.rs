@@ -32,7 +32,8 @@ const RELEASE: &str = "UPDATE lanes SET owner = NULL, owned_until = $2 WHERE own
 const GET: &str = "SELECT lanes.lane, seq, epoch, active, owner, owned_until, state
     FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane WHERE lanes.lane = $1";
 const ALL: &str = "SELECT lanes.lane, seq, epoch, active, owner, owned_until, state
-    FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane ORDER BY lanes.lane";
+    FROM lanes LEFT JOIN lane_states ON lane_states.lane = lanes.lane
+    WHERE lanes.lane <> 'airboss/installation' ORDER BY lanes.lane";
 
 const HAS_EPOCH: &str = "SELECT count(*) AS here FROM lanes WHERE lane = $1 AND epoch = $2";
 const RAISE: &str = "UPDATE lanes SET epoch = $3 WHERE lane = $1 AND epoch = $2";

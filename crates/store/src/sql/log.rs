@@ -3,7 +3,7 @@
 //! The leaves of events that are committed together are added together ([`Leaves`]), from the
 //! bytes that are stored and without reading them back.
 
-use airboss_ledger::{Entry, Frontier, HASH_BYTES, Hash, Record, Tile};
+use airboss_ledger::{Entry, Frontier, HASH_BYTES, Hash, Record, Texts, Tile};
 use futures_util::TryStreamExt as _;
 
 use super::codec::{Columns as _, integer};
@@ -17,9 +17,11 @@ macro_rules! select_records {
     ($behind:literal) => {
         concat!(
             "SELECT e.number, e.lane, e.seq, e.rollout, e.at, e.kind, e.message, e.body, i.input,
+                i.at AS input_at, d.texts AS removed,
                 coalesce((SELECT max(p.number) FROM events AS p
                     WHERE p.lane = e.lane AND p.number < e.number), 0) AS previous
             FROM events AS e LEFT JOIN inputs AS i ON i.lane = e.lane AND i.seq = e.seq
+                LEFT JOIN pruned AS d ON d.number = e.number
             WHERE e.number > ",
             $behind
         )
@@ -218,5 +220,11 @@ pub(super) fn read_record(row: &Row) -> Result<Record, Fault> {
         body: row.text("body")?,
         // Where the input is gone its event is not what was sealed, which is told as that.
         input: row.maybe_text("input")?.unwrap_or_default(),
+        removed: match row.maybe_bytes("removed")? {
+            Some(bytes) => Some(Texts::from_bytes(&bytes).ok_or_else(|| {
+                Fault::unreadable("the hashes of removed words have not 96 bytes".into())
+            })?),
+            None => None,
+        },
     })
 }

@@ -6,7 +6,7 @@ use airboss_ledger::{Frontier, Hash, Record};
 
 use super::codec::{Columns as _, integer};
 use super::db::{Db, Sql};
-use super::fault::Fault;
+use super::fault::{Broken, Fault};
 use super::log::{HEAD, read_hash, read_head, read_record, select_records};
 
 /// Events that are compared at once.
@@ -41,13 +41,17 @@ pub(super) async fn check(db: &mut Db) -> Result<Vec<String>, Fault> {
             head.size()
         ));
     }
+    let mut removed: BTreeMap<String, u64> = BTreeMap::new();
     let mut tree = Some(Frontier::default());
     let mut inner: Vec<(u32, u64, Hash)> = Vec::new();
     let end = newest.max(leaves).max(head.size());
     let mut after = 0;
     while after < end && findings.len() < FINDINGS {
         let upto = (after + CHUNK).min(end);
-        let records = records(db, after, upto).await?;
+        let records = records(db, after, upto, &mut findings).await?;
+        for record in records.values().filter(|it| it.removed.is_some()) {
+            removed.insert(record.lane.clone(), record.seq);
+        }
         let hashes = hashes(db, 0, after, upto).await?;
         for number in after + 1..=upto {
             let hash = hashes.get(&(number - 1));
@@ -69,8 +73,10 @@ pub(super) async fn check(db: &mut Db) -> Result<Vec<String>, Fault> {
         after = upto;
     }
     if after < end {
+        findings.truncate(FINDINGS);
         return Ok(findings);
     }
+    findings.extend(unfounded(db, &removed).await?);
     if tree.as_ref() != Some(&head) {
         findings.push("the leaves' hashes do not lead to the ledger's root".to_owned());
     } else if inner_differ(db, &inner, ends.count("inner_hashes")?).await? {
@@ -104,6 +110,28 @@ fn compare(
     }
 }
 
+/// Words that are gone and that nobody said to have been removed. That what was said is sealed is
+/// checked with the other rows of the installation.
+async fn unfounded(db: &mut Db, removed: &BTreeMap<String, u64>) -> Result<Vec<String>, Fault> {
+    let rows = Sql::new("SELECT lane, seq FROM pruned_to")
+        .fetch_all(db)
+        .await?;
+    let mut told = BTreeMap::new();
+    for row in &rows {
+        told.insert(row.text("lane")?, row.count("seq")?);
+    }
+    let beyond = removed
+        .iter()
+        .filter(|(lane, seq)| told.get(*lane).is_none_or(|to| to < *seq));
+    Ok(beyond
+        .map(|(lane, seq)| {
+            format!(
+                "the words of {lane} up to commit {seq} are gone, and nothing says that they were removed"
+            )
+        })
+        .collect())
+}
+
 async fn inner_differ(db: &mut Db, inner: &[(u32, u64, Hash)], stored: u64) -> Result<bool, Fault> {
     if stored != inner.len() as u64 {
         return Ok(true);
@@ -121,16 +149,43 @@ async fn inner_differ(db: &mut Db, inner: &[(u32, u64, Hash)], stored: u64) -> R
     Ok(false)
 }
 
-async fn records(db: &mut Db, after: u64, upto: u64) -> Result<BTreeMap<u64, Record>, Fault> {
+/// Events by their number. One that cannot be read is told and left out.
+async fn records(
+    db: &mut Db,
+    after: u64,
+    upto: u64,
+    findings: &mut Vec<String>,
+) -> Result<BTreeMap<u64, Record>, Fault> {
     let rows = Sql::new(EVENTS)
         .bind(integer(after)?)
         .bind(integer(upto)?)
         .fetch_all(db)
         .await?;
-    let records = rows.iter().map(read_record);
-    records
-        .map(|record| record.map(|it| (it.number, it)))
-        .collect()
+    let mut records = BTreeMap::new();
+    for row in &rows {
+        let number = row.count("number")?;
+        match read_record(row) {
+            Ok(record) => {
+                if row
+                    .maybe_integer("input_at")?
+                    .is_some_and(|at| at != record.at)
+                {
+                    findings.push(format!(
+                        "event {number} ({} of {}) was not decided when its input says",
+                        record.kind, record.lane
+                    ));
+                }
+                records.insert(number, record);
+            }
+            Err(Fault::Broken(Broken::Unreadable(why))) => {
+                findings.push(format!(
+                    "event {number} (unreadable) is not what was sealed: {why}"
+                ));
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(records)
 }
 
 async fn hashes(db: &mut Db, level: u32, from: u64, to: u64) -> Result<BTreeMap<u64, Hash>, Fault> {

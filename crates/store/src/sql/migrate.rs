@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::codec::Columns as _;
 use super::db::{Db, Dialect, Sql};
 use super::fault::Fault;
-use super::log;
+use super::{journal, log};
 use crate::StoreError;
 
 /// Every step, in order: its number, its name, its SQL. A step that was shipped never changes.
@@ -38,7 +38,15 @@ const STEPS: &[(i64, &str, &str)] = &[
         "deliveries",
         include_str!("../../migrations/0014_deliveries.sql"),
     ),
+    (
+        RECORD,
+        "record",
+        include_str!("../../migrations/0015_record.sql"),
+    ),
 ];
+
+/// The step that brought the record of the installation and the guards of the log.
+const RECORD: i64 = 15;
 
 const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS schema_steps (
     number INTEGER NOT NULL PRIMARY KEY,
@@ -48,6 +56,15 @@ const DONE: &str = "SELECT number FROM schema_steps";
 const NEWEST: &str = "SELECT max(number) AS newest FROM schema_steps";
 
 impl Dialect {
+    /// What keeps the log from being changed by mistake, each database in its own words. Who may
+    /// change the schema can take it away; that is what seals are for.
+    fn guards(self) -> &'static str {
+        match self {
+            Self::Sqlite => include_str!("../../migrations/0015_guards.sqlite.sql"),
+            Self::Postgres => include_str!("../../migrations/0015_guards.postgres.sql"),
+        }
+    }
+
     /// A step of the schema in this dialect. Texts are ordered by their bytes everywhere.
     fn schema(self, sql: &str) -> String {
         match self {
@@ -116,6 +133,10 @@ pub(crate) async fn run(db: &mut Db) -> Result<(), Fault> {
             .await?;
     }
     log::seal(db).await?;
+    if !done.contains(&RECORD) {
+        journal::begin_record(db).await?;
+        db.run(dialect.guards()).await?;
+    }
     db.run(dialect.commit(false)).await
 }
 
@@ -140,6 +161,46 @@ mod tests {
                     statement.is_empty() || adds || column,
                     "step {number} ({name}) does more than to add: {statement}"
                 );
+            }
+        }
+    }
+
+    /// Triggers are no part of steps, but for those that refuse what no Airboss ever does: to
+    /// delete from the log or to change it. None of them stands before an insert.
+    #[test]
+    fn guards_only_refuse_what_no_airboss_does() {
+        let guarded = [
+            "events",
+            "inputs",
+            "log",
+            "log_hashes",
+            "pruned",
+            "pruned_to",
+        ];
+        for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+            let text = dialect.guards();
+            let triggers: Vec<&str> = text.split("CREATE TRIGGER ").skip(1).collect();
+            for trigger in &triggers {
+                let words: Vec<&str> = trigger.split_whitespace().take(5).collect();
+                let [_, before, what, _, table] = words[..] else {
+                    panic!("{trigger}");
+                };
+                assert_eq!(before, "BEFORE", "{trigger}");
+                assert!(
+                    ["DELETE", "UPDATE", "TRUNCATE"].contains(&what),
+                    "{trigger}"
+                );
+                assert!(guarded.contains(&table), "{trigger}");
+            }
+            for table in guarded {
+                for what in ["DELETE", "UPDATE"] {
+                    let guard = format!("BEFORE {what} ON {table}");
+                    let here = |it: &&&str| {
+                        let rest = it.split_once(&guard).map(|(_, rest)| rest);
+                        rest.is_some_and(|rest| rest.starts_with([' ', '\n']))
+                    };
+                    assert!(triggers.iter().any(|it| here(&it)), "{dialect:?}: {guard}");
+                }
             }
         }
     }

@@ -19,11 +19,13 @@ pub(crate) mod fault;
 #[cfg(test)]
 mod freeze;
 mod inbox;
+mod journal;
 mod lanes;
 mod log;
 mod log_check;
 pub(crate) mod migrate;
 mod notes;
+mod prune;
 mod releases;
 mod rollouts;
 mod script;
@@ -44,8 +46,9 @@ use tokio::time::timeout;
 use crate::{
     ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed, DeliveryFilter,
     DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow,
-    KeptArtifact, LaneRow, NewAttestation, NewInboxEntry, NoteRow, RecordFilter, ReleaseFilter,
-    ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
+    KeptArtifact, LaneRow, NewAttestation, NewEvent, NewInboxEntry, NoteRow, Pruning, RecordFilter,
+    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
+    TagSeen, TokenRow,
 };
 use codec::limit;
 use connect::Connect;
@@ -388,9 +391,9 @@ impl<B: Backend> Store for SqlStore<B> {
         let query = tokens::all(&self.readers, limit(count, 500, MOST));
         self.read("the reading of tokens", query).await
     }
-    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<Option<TokenRow>> {
-        let id = id.to_owned();
-        self.writer.run(tokens::Revoke { id, at }).await
+    async fn revoke_token(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<TokenRow>> {
+        let (id, by) = (id.to_owned(), by.to_owned());
+        self.writer.run(tokens::Revoke { id, by, at }).await
     }
 
     async fn rollout(&self, id: &RolloutId) -> Result<Option<RolloutRow>> {
@@ -425,6 +428,13 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>> {
         let query = log::records(&self.readers, filter, limit(filter.limit, 500, MOST));
         self.read("the reading of records", query).await
+    }
+    async fn seal(&self, event: &NewEvent, by: &str, at: Timestamp) -> Result<()> {
+        let (event, by) = (event.clone(), by.to_owned());
+        self.writer.run(journal::Seal { event, by, at }).await
+    }
+    async fn prune(&self, pruning: &Pruning) -> Result<u64> {
+        self.writer.run(prune::Prune(pruning.clone())).await
     }
 
     fn hints(&self) -> Option<watch::Receiver<u64>> {

@@ -5,6 +5,7 @@ use airboss_model::{Digest, ReleaseId, RolloutId, ServiceName};
 use super::codec::{Columns as _, integer, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::journal::{self, Told, Watched};
 use super::writer::Write;
 use crate::{DOCUMENTS_SEARCHED, ReleaseFilter, ReleaseRow, StoreError};
 
@@ -42,6 +43,8 @@ impl Write for Create {
     const WHAT: &'static str = "the creation of a release";
 
     async fn apply(&self, db: &mut Db) -> Result<ReleaseRow, Fault> {
+        let new = [(&journal::RELEASES, vec![self.id.as_str().into()])];
+        let new = Watched::begin(db, new).await?;
         Sql::new(CREATE)
             .bind(self.id.as_str())
             .bind(self.id.service().as_str())
@@ -51,9 +54,16 @@ impl Write for Create {
             .bind(self.at)
             .execute(&mut *db)
             .await?;
-        let kept = Sql::new(GET).bind(self.id.as_str()).fetch_one(db).await?;
-        let kept = read(&kept)?;
+        let kept = Sql::new(GET).bind(self.id.as_str());
+        let kept = read(&kept.fetch_one(&mut *db).await?)?;
         if kept.digest == self.digest {
+            let told = Told {
+                kind: "release_registered",
+                message: format!("{} stands for {} from now on", self.id, self.digest),
+                by: &self.created_by,
+                at: self.at,
+            };
+            new.seal(db, told).await?;
             return Ok(kept);
         }
         Err(Fault::Refused(StoreError::VersionPinned {

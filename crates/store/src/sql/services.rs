@@ -3,6 +3,7 @@
 use super::codec::{Columns as _, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::journal::{self, Told, Watched};
 use super::writer::Write;
 use crate::ServiceRow;
 
@@ -13,6 +14,7 @@ const PUT: &str = "INSERT INTO services (name, version, text, manifest, hash, at
         SELECT 1 FROM services WHERE name = $1 AND hash = $4
         AND version = (SELECT max(version) FROM services WHERE name = $1)
     )";
+const NEXT: &str = "SELECT coalesce(max(version), 0) + 1 AS version FROM services WHERE name = $1";
 const NEWEST: &str = "SELECT name, text, manifest, hash, at FROM services
     WHERE name = $1 ORDER BY version DESC LIMIT 1";
 const ALL: &str = "SELECT name, text, manifest, hash, at FROM services AS s
@@ -43,15 +45,28 @@ impl Write for Put {
     const WHAT: &'static str = "the keeping of a service's manifest";
 
     async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
+        let next = Sql::new(NEXT).bind(&self.name).fetch_one(&mut *db).await?;
+        let next = next.integer("version")?;
+        let new = [(&journal::SERVICES, vec![(&self.name).into(), next.into()])];
+        let new = Watched::begin(db, new).await?;
         Sql::new(PUT)
             .bind(&self.name)
             .bind(&self.text)
             .bind(&self.manifest)
             .bind(&self.hash)
             .bind(self.at)
-            .execute(db)
+            .execute(&mut *db)
             .await?;
-        Ok(())
+        let told = Told {
+            kind: "manifest_kept",
+            message: format!(
+                "manifest {next} of {} is in force: {}",
+                self.name, self.hash
+            ),
+            by: "",
+            at: self.at,
+        };
+        new.seal(db, told).await
     }
 }
 

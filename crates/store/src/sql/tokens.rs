@@ -5,6 +5,7 @@ use airboss_model::{Digest, Timestamp};
 use super::codec::{Columns as _, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
+use super::journal::{self, Told, Watched};
 use super::writer::Write;
 use crate::TokenRow;
 
@@ -27,6 +28,8 @@ impl Write for Put {
 
     async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
         let row = &self.0;
+        let kept = [(&journal::TOKENS, vec![(&row.id).into()])];
+        let kept = Watched::begin(db, kept).await?;
         Sql::new(PUT)
             .bind(&row.id)
             .bind(&row.name)
@@ -36,14 +39,24 @@ impl Write for Put {
             .bind(micros(row.created_at))
             .bind(row.expires_at.map(micros))
             .bind(row.revoked_at.map(micros))
-            .execute(db)
+            .execute(&mut *db)
             .await?;
-        Ok(())
+        let told = Told {
+            kind: "token_made",
+            message: format!(
+                "token {} for {} was made by {}: it may {}",
+                row.id, row.name, row.created_by, row.scopes
+            ),
+            by: &row.created_by,
+            at: micros(row.created_at),
+        };
+        kept.seal(db, told).await
     }
 }
 
 pub(super) struct Revoke {
     pub(super) id: String,
+    pub(super) by: String,
     pub(super) at: Timestamp,
 }
 
@@ -52,12 +65,27 @@ impl Write for Revoke {
     const WHAT: &'static str = "the revocation of a token";
 
     async fn apply(&self, db: &mut Db) -> Result<Option<TokenRow>, Fault> {
+        let kept = [(&journal::TOKENS, vec![(&self.id).into()])];
+        let kept = Watched::begin(db, kept).await?;
         let row = Sql::new(REVOKE)
             .bind(&self.id)
             .bind(micros(self.at))
-            .fetch_optional(db)
+            .fetch_optional(&mut *db)
             .await?;
-        row.as_ref().map(read).transpose()
+        let row = row.as_ref().map(read).transpose()?;
+        if let Some(row) = &row {
+            let told = Told {
+                kind: "token_revoked",
+                message: format!(
+                    "token {} of {} was revoked by {}",
+                    row.id, row.name, self.by
+                ),
+                by: &self.by,
+                at: micros(self.at),
+            };
+            kept.seal(db, told).await?;
+        }
+        Ok(row)
     }
 }
 

@@ -14,5 +14,6 @@ mod make;
 mod postgres;
 mod previous;
 mod sqlite;
+mod tampering;
 mod tls;
 mod world;

@@ -25,6 +25,11 @@ pub async fn home() -> Home {
     }
 }
 
+/// The shared server.
+pub fn shared() -> &'static Server {
+    &SHARED
+}
+
 /// Makes a database and says its address.
 pub fn database(server: &Server) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

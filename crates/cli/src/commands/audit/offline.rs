@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use airboss_attest::Verdict;
 use airboss_ledger::{Bundle, BundleError, Checkpoint, LaneRecords, Record};
 use anyhow::Context as _;
 
 use super::super::Context;
+use super::evidence::{self, Known};
 use super::page::Beside;
 use super::{Replayed, VerifyArgs, create, named_key, page, replay, tampered};
 use crate::exit::{Exit, UsageError};
@@ -46,6 +48,10 @@ pub(super) fn verify(
             Err(what) => return tampered(context, &what),
         }
     }
+    let documents = match evidence::check(&bundle) {
+        Ok(documents) => documents,
+        Err(what) => return tampered(context, &what),
+    };
     let page_file = page::beside(path);
     let shown = page_file.display();
     let beside = match std::fs::read(&page_file) {
@@ -60,6 +66,7 @@ pub(super) fn verify(
         return tampered(context, &what);
     }
     tell(&bundle, &checkpoint, &lanes, context)?;
+    tell_documents(&bundle, &documents, context)?;
     match beside {
         Some(Beside::OtherVersion(version)) => context.console.text(&format!(
             "! {shown} was made by airboss {} and cannot be compared; make it anew with --page",
@@ -87,11 +94,70 @@ pub(super) fn verify(
 /// Makes a lane's decisions again, and checks that its rollouts are those of the subject.
 fn check(lane: &LaneRecords, subject: &str) -> Result<Replayed, String> {
     let records: Vec<Record> = lane.records.iter().map(|it| it.record.clone()).collect();
-    let replayed = replay(&records).map_err(|error| error.to_string())?;
+    let begin = match &lane.begins {
+        None => None,
+        Some(begins) => {
+            let (last, state) = replay::begins(&begins.record, &lane.lane).ok_or_else(|| {
+                format!(
+                    "event {} does not say what the removed history of {} led to",
+                    begins.record.number, lane.lane
+                )
+            })?;
+            if records.first().map(|it| it.previous) != Some(last) {
+                return Err(format!(
+                    "the events of {} do not begin behind event {last}, up to which its history was removed",
+                    lane.lane
+                ));
+            }
+            Some(state)
+        }
+    };
+    let replayed = replay::replay(&records, begin).map_err(|error| error.to_string())?;
     if let Some(other) = page::not_of(lane, subject) {
         return Err(other);
     }
     Ok(replayed)
+}
+
+fn tell_documents(bundle: &Bundle, known: &[Known], context: &mut Context) -> anyhow::Result<()> {
+    let console = &mut context.console;
+    if bundle.documents.is_empty() {
+        let text = "! no document about the artifact is in it: nothing says who built it from what";
+        return Ok(console.text(text)?);
+    }
+    if known.is_empty() {
+        let text = "! its documents have the bytes that their ids tell; bundles of this form do not say how they came";
+        return Ok(console.text(text)?);
+    }
+    console.text(&format!(
+        "✓ {} documents about the artifact have the bytes that were sealed; who signed them:",
+        known.len()
+    ))?;
+    for it in known {
+        let vouched = if it.vouched {
+            "; Airboss signed what it says"
+        } else {
+            ""
+        };
+        console.text(&crate::render::harmless(&format!(
+            "  {:<10} {:<9} {}{vouched} ({})",
+            it.facts.kind(),
+            verdict(it.verification.verdict),
+            it.verification.reason,
+            it.source
+        )))?;
+    }
+    Ok(())
+}
+
+/// A verdict in a word.
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Verified => "verified",
+        Verdict::Unsigned => "unsigned",
+        Verdict::Untrusted => "untrusted",
+        Verdict::Refused => "refused",
+    }
 }
 
 fn tell(

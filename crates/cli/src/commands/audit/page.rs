@@ -7,10 +7,13 @@ mod rollout;
 
 use std::path::{Path, PathBuf};
 
+use airboss_attest::Verdict;
 use airboss_engine::Event;
 use airboss_ledger::{Bundle, Checkpoint, LaneRecords, Record, TextHash, VerifyingKey};
 use airboss_model::Timestamp;
+use airboss_server::facts_in_words;
 
+use super::evidence;
 use html::Html;
 
 const STYLE: &str = include_str!("page/page.css");
@@ -193,16 +196,99 @@ fn documents(html: &mut Html, bundle: &Bundle) {
         html.raw("<p class=\"note\">The bundle holds no attestation or report about the artifact: nothing says who built it from what, or which tests it passed.</p>\n");
         return;
     }
+    let Ok(known) = evidence::check(bundle) else {
+        html.raw("<p class=\"note\">The documents do not hold: <code>airboss audit verify</code> says which one, and why.</p>\n");
+        return;
+    };
+    let kind = |id: &str| {
+        let known = known.iter().find(|it| it.id == id);
+        known.map_or("document", |it| it.facts.kind())
+    };
     html.table(
-        "Documents in the bundle, as they were received",
-        &["Artifact", "SHA-256 of the document", "#Bytes"],
+        "Documents in the bundle, as they were received; who stands behind each of them was checked again when the bundle was made",
+        &["Document", "What it says", "Who stands behind it", "Came"],
+    );
+    for it in &known {
+        let (mood, word) = match it.verification.verdict {
+            Verdict::Verified => ("good", "verified"),
+            Verdict::Unsigned => ("wait", "unsigned"),
+            Verdict::Untrusted => ("wait", "untrusted"),
+            Verdict::Refused => ("bad", "refused"),
+        };
+        html.raw("<tr id=\"").text(&it.id).raw("\"><td>");
+        html.element("b", it.facts.kind()).raw("<br>").text(it.form);
+        html.raw("</td><td>")
+            .text(&facts_in_words(&it.facts))
+            .raw("</td><td>");
+        html.element(&format!("span class=\"badge {mood}\""), word);
+        html.raw("<br>").text(&it.verification.reason);
+        if it.vouched {
+            html.raw("<br>Airboss signed what it says.");
+        }
+        html.raw("</td><td>");
+        html.element("span class=\"when\"", &time(it.seen.as_microsecond()));
+        html.raw("<br>").text(&it.source).raw(", by ");
+        html.element("span class=\"who\"", &it.by)
+            .raw("</td></tr>\n");
+    }
+    html.raw("</tbody></table>\n");
+    html.table(
+        "Their bytes in the bundle",
+        &["Document", "SHA-256", "Artifact", "#Bytes"],
     );
     for document in &bundle.documents {
         let bytes = document.content().map_or(0, |bytes| bytes.len());
         html.raw("<tr>")
-            .element("td class=\"mono\"", &document.artifact)
+            .element("td", kind(&document.id))
             .element("td class=\"mono\"", &document.id)
+            .element("td class=\"mono\"", &document.artifact)
             .element("td class=\"num\"", &bytes.to_string())
+            .raw("</tr>\n");
+    }
+    html.raw("</tbody></table>\n");
+    believed(html, bundle);
+}
+
+/// Whom the installation believed when the bundle was made.
+fn believed(html: &mut Html, bundle: &Bundle) {
+    let Some(trust) = evidence::trust(bundle) else {
+        return;
+    };
+    html.table(
+        "Whose signatures the installation believes, as sealed in the log",
+        &["Name", "What", "Id or identity", "Until"],
+    );
+    for key in &trust.keys {
+        let until = match (&key.revoked, key.until) {
+            (Some(revoked), _) => format!("revoked {}", time(revoked.at.as_microsecond())),
+            (None, Some(until)) => time(until.as_microsecond()),
+            (None, None) => "in force".to_owned(),
+        };
+        let what = if key.own {
+            "Airboss’s own key"
+        } else {
+            "key"
+        };
+        html.raw("<tr>")
+            .element("td", &key.name)
+            .element("td", &format!("{what}, {}", key.key.algorithm()))
+            .element("td class=\"mono\"", &key.key.id())
+            .element("td", &until)
+            .raw("</tr>\n");
+    }
+    for it in &trust.identities {
+        let until = it.revoked.as_ref().map_or_else(
+            || "in force".to_owned(),
+            |revoked| format!("revoked {}", time(revoked.at.as_microsecond())),
+        );
+        html.raw("<tr>")
+            .element("td", &it.name)
+            .element("td", "identity")
+            .element(
+                "td class=\"mono\"",
+                &format!("{} by {}", it.identity, it.issuer),
+            )
+            .element("td", &until)
             .raw("</tr>\n");
     }
     html.raw("</tbody></table>\n");
@@ -213,7 +299,7 @@ fn verification(html: &mut Html, bundle: &Bundle, digest: &str) {
     html.raw("<h2 id=\"verify\">How to check this</h2>\n")
         .raw("<p>This page is only a reading of the bundle beside it. The bundle is what counts, and it is checked without the server that made it and without a network:</p>\n")
         .element("pre", &format!("airboss audit verify {file} --key '{}'", bundle.key))
-        .raw("<p>Take the key from somewhere else than from this page. The command checks that the signature is the log’s, that each event with the input of its decision is in the signed tree and that none is missing, that each decision made again on its input leads to the same words, and that this page is what the bundle makes.</p>\n<dl>\n")
+        .raw("<p>Take the key from somewhere else than from this page. The command checks that the signature is the log’s, that each event with the input of its decision is in the signed tree and that none is missing, that each decision made again on its input leads to the same words, that each document has its bytes and its signatures hold by the keys that the log names, and that this page is what the bundle makes.</p>\n<dl>\n")
         .code_fact("Bundle", digest)
         .code_fact("Format", &bundle.format)
         .code_fact("Public key", &bundle.key);

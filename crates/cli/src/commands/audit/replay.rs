@@ -2,7 +2,7 @@
 
 use airboss_engine::{Event, Input, Lane, decide};
 use airboss_ledger::Record;
-use airboss_model::Timestamp;
+use airboss_model::{LaneId, Timestamp};
 use serde_json::Value;
 
 /// What was decided again, to the same words.
@@ -49,17 +49,29 @@ pub enum ReplayError {
     },
 }
 
-/// Makes every decision of a lane again, from its first event on, and compares the events word
-/// for word. Commits without events changed nothing and are not among the records.
+/// What a lane's removed history led to, where a record of the installation says so: the number of its
+/// last event, and the state.
+pub fn begins(record: &Record, lane: &str) -> Option<(u64, Lane)> {
+    if record.kind != "history_removed" || record.lane != LaneId::installation().as_str() {
+        return None;
+    }
+    let body: Value = serde_json::from_str(&record.body).ok()?;
+    let row = super::evidence::rows(&body, "pruned_to").next()?;
+    let state = serde_json::from_value(body["state"].clone()).ok()?;
+    (row["lane"] == lane).then_some((body["last"].as_u64()?, state))
+}
+
+/// Makes every decision of a lane again, from its first event on or from the state that its removed
+/// history left, and compares the events word for word. Commits without events changed nothing and are not among the records.
 ///
 /// # Errors
 /// The first event that does not follow.
-pub fn replay(records: &[Record]) -> Result<Replayed, ReplayError> {
+pub fn replay(records: &[Record], begin: Option<Lane>) -> Result<Replayed, ReplayError> {
     let mut done = Replayed {
         decisions: 0,
         events: 0,
     };
-    let mut lane = None;
+    let mut lane = begin;
     for commit in records.chunk_by(|a, b| a.seq == b.seq) {
         let [first, ..] = commit else { continue };
         let number = first.number;

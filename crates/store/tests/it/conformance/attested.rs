@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::make::{at, digest};
 
-fn said(artifact: u8, document: u8) -> NewAttestation {
+pub fn said(artifact: u8, document: u8) -> NewAttestation {
     NewAttestation {
         row: AttestationRow {
             number: 0,

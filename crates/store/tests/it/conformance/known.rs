@@ -133,7 +133,7 @@ pub async fn releases_are_found_by_version_digest_and_person(store: &dyn Store) 
     assert_eq!(one.len(), 1);
 }
 
-fn artifact(byte: u8, seconds: i64) -> ArtifactRow {
+pub fn artifact(byte: u8, seconds: i64) -> ArtifactRow {
     ArtifactRow {
         digest: digest(byte),
         size: 10,

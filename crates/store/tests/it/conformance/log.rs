@@ -4,10 +4,13 @@ use airboss_ledger::{
     Record, Tile, Tiles, Walk, consistency_tiles, inclusion_tiles, prove_consistency,
     prove_inclusion, verify_consistency, verify_inclusion,
 };
-use airboss_store::{RecordFilter, Store};
+use airboss_model::LaneId;
+use airboss_store::{EventFilter, NewEvent, Pruning, RecordFilter, Removal, Store, StoreError};
 use serde_json::json;
 
-use crate::make::{claimed, commit, event, lane, rollout};
+use super::known::artifact;
+use super::tokens::token;
+use crate::make::{at, claimed, command, commit, digest, event, lane, release, rollout, service};
 
 /// Commits of two lanes by turns, each with up to three events.
 async fn fill(store: &dyn Store, commits: usize) {
@@ -153,4 +156,160 @@ pub async fn a_commit_with_many_events_is_sealed_whole(store: &dyn Store) {
     store.commit(&next).await.unwrap();
     assert_eq!(store.log_head().await.unwrap().size(), 9_000);
     assert_covered(store).await;
+}
+
+async fn own(store: &dyn Store) -> Vec<Record> {
+    let filter = RecordFilter {
+        lane: Some(LaneId::installation()),
+        ..RecordFilter::default()
+    };
+    store.log_records(&filter).await.unwrap()
+}
+
+fn kinds(records: &[Record]) -> Vec<&str> {
+    records.iter().map(|it| it.kind.as_str()).collect()
+}
+
+pub async fn what_happens_to_the_installation_is_sealed_beside_the_lanes(store: &dyn Store) {
+    fill(store, 3).await;
+    store.put_service(&service("shop", "a: 1")).await.unwrap();
+    store.put_artifact(&artifact(7, 0)).await.unwrap();
+    store.create_release(&release("shop@1", 7)).await.unwrap();
+    store.put_token(&token("t1", 1)).await.unwrap();
+    store.revoke_token("t1", "eve", at(5)).await.unwrap();
+    let removal = Removal {
+        at: at(9),
+        why: "nothing keeps it".to_owned(),
+    };
+    let removed = store.remove_artifact(&digest(7), &removal, at(9)).await;
+    assert!(removed.unwrap());
+    let trust = NewEvent {
+        rollout: None,
+        kind: "trust_changed".to_owned(),
+        message: "ci is believed".to_owned(),
+        body: json!({ "keys": [] }),
+    };
+    store.seal(&trust, "ann", at(10)).await.unwrap();
+    fill_more(store).await;
+    let own = own(store).await;
+    assert_eq!(
+        kinds(&own),
+        [
+            "manifest_kept",
+            "artifact_kept",
+            "release_registered",
+            "token_made",
+            "token_revoked",
+            "artifact_removed",
+            "trust_changed"
+        ]
+    );
+    assert!(own[4].message.contains("t1") && own[4].message.contains("eve"));
+    assert_eq!(own[6].body, r#"{"keys":[]}"#);
+    assert_eq!(own[6].input, r#"{"by":"ann"}"#);
+    assert_covered(store).await;
+    assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
+    // Who follows rollouts is not told of it, and no list of lanes has it.
+    let events = store.events(&EventFilter::default()).await.unwrap();
+    assert!(events.iter().all(|it| it.lane != LaneId::installation()));
+    assert_eq!(store.lanes().await.unwrap().len(), 2);
+    let named = EventFilter {
+        lane: Some(LaneId::installation()),
+        ..EventFilter::default()
+    };
+    assert_eq!(store.events(&named).await.unwrap().len(), own.len());
+}
+
+/// One more commit of a lane that has some.
+async fn fill_more(store: &dyn Store) {
+    let row = store.lane(&lane("a/production")).await.unwrap().unwrap();
+    store.commit(&commit(&row)).await.unwrap();
+}
+
+pub async fn what_is_kept_twice_is_sealed_once(store: &dyn Store) {
+    for _ in 0..2 {
+        store.put_service(&service("shop", "a: 1")).await.unwrap();
+        store.put_artifact(&artifact(7, 0)).await.unwrap();
+        store.create_release(&release("shop@1", 7)).await.unwrap();
+    }
+    // What is refused leaves nothing behind.
+    store
+        .create_release(&release("shop@1", 8))
+        .await
+        .unwrap_err();
+    store.revoke_token("t9", "eve", at(5)).await.unwrap();
+    assert_eq!(
+        kinds(&own(store).await),
+        ["manifest_kept", "artifact_kept", "release_registered"]
+    );
+    assert_covered(store).await;
+}
+
+pub async fn the_installations_lane_is_nobodys_to_ship_to(store: &dyn Store) {
+    let refused = store.enqueue(&command(&LaneId::installation(), "k")).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })));
+}
+
+fn pruning(seq: u64) -> Pruning {
+    Pruning {
+        lane: lane("a/production"),
+        seq,
+        state: json!({ "step": seq }),
+        at: at(50),
+        by: "airboss".to_owned(),
+        why: "older than 400d".to_owned(),
+    }
+}
+
+pub async fn removed_words_leave_every_seal_and_proof(store: &dyn Store) {
+    fill(store, 40).await;
+    let before = records(store).await;
+    let head = store.log_head().await.unwrap();
+    let removed = store.prune(&pruning(10)).await.unwrap();
+    assert!(removed > 0);
+    // Again the same removes nothing and says nothing.
+    assert_eq!(store.prune(&pruning(10)).await.unwrap(), 0);
+    let after = records(store).await;
+    assert_eq!(after.len(), before.len() + 1);
+    let gone = |it: &Record| it.lane == "a/production" && it.seq <= 10;
+    for (was, is) in before.iter().zip(&after) {
+        assert_eq!(was.leaf(), is.leaf());
+        assert_eq!(is.removed.is_some(), gone(was));
+        assert_eq!(is.message.is_empty(), gone(was));
+    }
+    assert_eq!(before.iter().filter(|it| gone(it)).count() as u64, removed);
+    assert_eq!(own(store).await[0].kind, "history_removed");
+    assert_covered(store).await;
+    assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
+    let size = head.size();
+    for index in [0, 1, size - 1] {
+        let tiles = tiles(store, inclusion_tiles(index, size).unwrap()).await;
+        let proof = prove_inclusion(&tiles, index, size).unwrap();
+        let leaf = after[index as usize].leaf().unwrap();
+        assert_eq!(
+            verify_inclusion(&proof, index, leaf, size, head.root()),
+            Ok(())
+        );
+    }
+    // What is left is read as before, and goes on.
+    let a = lane("a/production");
+    let inputs = store.inputs(&a, 0, 0).await.unwrap();
+    assert_eq!(inputs.first().map(|it| it.seq), Some(11));
+    let filter = EventFilter {
+        lane: Some(a),
+        ..EventFilter::default()
+    };
+    let events = store.events(&filter).await.unwrap();
+    assert!(events[0].message.is_empty() && events[0].body.is_null());
+    assert!(!events.last().unwrap().message.is_empty());
+    fill_more(store).await;
+    assert!(store.prune(&pruning(15)).await.unwrap() > 0);
+    assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
+}
+
+pub async fn words_are_removed_no_further_than_the_lane_goes(store: &dyn Store) {
+    fill(store, 4).await;
+    let refused = store.prune(&pruning(99)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })));
+    assert!(own(store).await.is_empty());
 }

@@ -76,7 +76,12 @@ macro_rules! suite {
                 a_refused_commit_leaves_no_leaf
                 records_are_the_stored_texts_and_know_the_event_before_them
                 tiles_lead_to_the_root_and_prove_every_event
-                a_commit_with_many_events_is_sealed_whole;
+                a_commit_with_many_events_is_sealed_whole
+                what_happens_to_the_installation_is_sealed_beside_the_lanes
+                what_is_kept_twice_is_sealed_once
+                the_installations_lane_is_nobodys_to_ship_to
+                removed_words_leave_every_seal_and_proof
+                words_are_removed_no_further_than_the_lane_goes;
             reading:
                 rollouts_are_paged_newest_first
                 rollouts_are_found_by_service_environment_and_end

@@ -4,7 +4,7 @@ use airboss_store::{Store, TokenRow};
 
 use crate::make::{at, digest};
 
-fn token(id: &str, secret: u8) -> TokenRow {
+pub fn token(id: &str, secret: u8) -> TokenRow {
     TokenRow {
         id: id.to_owned(),
         name: "ci".to_owned(),
@@ -27,12 +27,16 @@ pub async fn a_token_is_found_by_its_secret_alone(store: &dyn Store) {
 pub async fn a_revoked_token_stays_revoked_from_the_first_time_on(store: &dyn Store) {
     store.put_token(&token("t1", 1)).await.unwrap();
     for later in [5, 9] {
-        let revoked = store.revoke_token("t1", at(later)).await.unwrap().unwrap();
+        let revoked = store
+            .revoke_token("t1", "eve", at(later))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(revoked.revoked_at, Some(at(5)));
     }
     let read = store.token(&digest(1)).await.unwrap().unwrap();
     assert_eq!(read.revoked_at, Some(at(5)));
-    assert_eq!(store.revoke_token("t2", at(5)).await.unwrap(), None);
+    assert_eq!(store.revoke_token("t2", "eve", at(5)).await.unwrap(), None);
 }
 
 pub async fn a_secret_is_never_given_twice(store: &dyn Store) {
