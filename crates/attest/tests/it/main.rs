@@ -8,6 +8,7 @@
 
 mod assessing;
 mod bad_input;
+mod fuzzed;
 mod keyless;
 mod keys;
 mod make;

@@ -431,7 +431,8 @@ fn documents_are_checked_offline_with_who_signed_them() {
 /// named.
 #[test]
 fn a_changed_document_is_named() {
-    let cases: [(&str, fn(&mut Bundle)); 7] = [
+    type Change = fn(&mut Bundle);
+    let cases: [(&str, Change); 7] = [
         ("does not have the bytes", |bundle| {
             bundle.documents[1].bytes.replace_range(8..9, "x");
         }),

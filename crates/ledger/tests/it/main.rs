@@ -6,6 +6,7 @@
 )]
 
 mod bundles;
+mod fuzzed;
 mod make;
 mod notes;
 mod oracle;

@@ -60,6 +60,11 @@ pub fn root_by_definition(leaves: &[Hash]) -> Hash {
     }
 }
 
+/// A report about the artifact.
+fn document() -> Document {
+    Document::new(format!("sha256:{}", "7".repeat(64)), b"<testsuite/>")
+}
+
 /// Events of two lanes, by turns.
 pub fn records(count: u64) -> Vec<Record> {
     let record = |number: u64| Record {
@@ -72,8 +77,9 @@ pub fn records(count: u64) -> Vec<Record> {
         kind: "step_passed".to_owned(),
         message: format!("step {number} is over: \"ü\""),
         body: format!(
-            "{{\"step\":{number},\"digest\":\"sha256:{}\"}}",
-            "7".repeat(64)
+            "{{\"step\":{number},\"digest\":\"{}\",\"id\":\"{}\"}}",
+            document().artifact,
+            document().id
         ),
         input: "{\"input\":\"clock\"}".to_owned(),
         removed: None,
@@ -90,6 +96,7 @@ pub fn bundle(count: u64) -> Bundle {
         proof: airboss_ledger::prove_inclusion(&log.tiles, record.number - 1, count).unwrap(),
         record,
     };
+    let arrival = sealed(records[0].clone());
     Bundle {
         format: airboss_ledger::BUNDLE_FORMAT.to_owned(),
         subject: "shop-1".to_owned(),
@@ -105,10 +112,7 @@ pub fn bundle(count: u64) -> Bundle {
                 .map(sealed)
                 .collect(),
         }],
-        installation: Vec::new(),
-        documents: vec![Document::new(
-            format!("sha256:{}", "7".repeat(64)),
-            b"<testsuite/>",
-        )],
+        installation: vec![arrival],
+        documents: vec![document()],
     }
 }

@@ -1,6 +1,7 @@
 //! What the manifest promises to people who write one.
 
 mod bad_manifests;
+mod fuzzed;
 mod good_manifests;
 mod schema;
 

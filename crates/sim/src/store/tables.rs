@@ -552,7 +552,7 @@ impl Tables {
     }
     pub(super) fn events(&self, filter: &EventFilter) -> Vec<EventRow> {
         let ours = filter.lane == Some(LaneId::installation());
-        let own = self.own_events();
+        let own = if ours { self.own_events() } else { Vec::new() };
         let events: &[EventRow] = if ours { &own } else { &self.events };
         let first = events.partition_point(|event| event.number <= filter.after);
         events[first..]
