@@ -9,6 +9,7 @@ use proptest::prelude::*;
 mod document;
 
 /// The files that the fuzzer starts from.
+#[allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 fn corpus() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut files = Vec::new();

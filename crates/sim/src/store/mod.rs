@@ -221,8 +221,14 @@ impl Store for SimStore {
         self.call("a number", |t| t.allocate_rollout(service)).await
     }
     async fn enqueue(&self, entry: &NewInboxEntry) -> Result<InboxEntry> {
-        self.call("the acceptance of a command", |t| Ok(t.enqueue(entry)))
-            .await
+        self.call("the acceptance of a command", |t| {
+            if entry.lane == LaneId::installation() {
+                let detail = "that name is kept for the installation itself".to_owned();
+                return Err(tables::conflict("a command to it", detail));
+            }
+            Ok(t.enqueue(entry))
+        })
+        .await
     }
     async fn inbox(&self, lane: &LaneId, limit: u32) -> Result<Vec<InboxEntry>> {
         self.call("the inbox", |t| Ok(t.inbox(lane, limit))).await

@@ -114,6 +114,11 @@ const AGREEMENTS: &[(&str, &str)] = &[
         "the events' numbers have gaps",
     ),
     (
+        "SELECT count(*) AS broken FROM (SELECT DISTINCT lane FROM inputs) AS decided
+            WHERE NOT EXISTS (SELECT 1 FROM lanes WHERE lanes.lane = decided.lane)",
+        "there are inputs of decisions of lanes that are not there",
+    ),
+    (
         "SELECT count(*) AS broken FROM pruned
             WHERE NOT EXISTS (SELECT 1 FROM events WHERE events.number = pruned.number)",
         "there are hashes of removed words without their events",

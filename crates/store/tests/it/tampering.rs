@@ -136,10 +136,6 @@ async fn fill(store: &dyn Store) {
             .put_token(&token(&format!("t{content}"), content))
             .await
             .unwrap();
-        store
-            .put_delivery(&format!("d{content}"), at(1), at(0))
-            .await
-            .unwrap();
     }
     let seen = TagSeen {
         digest: digest(1),
