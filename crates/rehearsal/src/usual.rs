@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use airboss_judge::recording::{Arm, History, RecordingError};
-use airboss_model::manifest::Service;
+use airboss_model::manifest::{Service, Slo};
 use airboss_model::status_set::StatusSet;
 use serde::Deserialize;
 
@@ -47,9 +47,6 @@ pub enum RecordedError {
 /// How steep the assumed latencies are: 1 of 100 is about 3.2 times as slow as the median.
 const STEEPNESS: f64 = 4.0;
 
-/// An SLO with `good` is taken to be kept by so much.
-const GOOD_ENOUGH: f64 = 1.25;
-
 impl Usual {
     /// A service that uses half of what each of its promises allows: the same assumption as
     /// `airboss check --rate` makes.
@@ -59,9 +56,9 @@ impl Usual {
             .into_iter()
             .map(|it| {
                 let slo = slos.iter().find(|slo| slo.name == it.name);
-                let share = match slo.map(|slo| slo.objective) {
-                    Some(objective) if it.good => (objective.ratio() * GOOD_ENOUGH).min(0.9),
-                    Some(objective) => objective.budget() / 2.0,
+                let share = match slo.map(Slo::assumed_bad) {
+                    Some(bad) if it.good => 1.0 - bad,
+                    Some(bad) => bad,
                     None => 0.005,
                 };
                 (it.status, share)

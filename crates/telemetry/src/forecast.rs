@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use airboss_judge::plan::{StepPlan, Traffic, plan_step};
 use airboss_judge::{SliConfig, SliKind, words};
-use airboss_model::manifest::{Service, Strategy};
+use airboss_model::manifest::{Service, Slo, Strategy};
 use airboss_model::traffic::Weight;
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ pub fn forecast(service: &Service, usual: &Usual) -> Vec<Forecast> {
                             .ratios
                             .get(&sli.name)
                             .copied()
-                            .unwrap_or_else(|| guess(sli)),
+                            .unwrap_or_else(|| guess(service, sli)),
                     };
                     let plan =
                         plan_step(gauge.config(), sli, traffic, weight.ratio(), next, deadline);
@@ -106,10 +106,14 @@ pub(crate) fn weights(service: &Service) -> Vec<f64> {
     below.map(|weight| weight.ratio()).collect()
 }
 
-/// Half of what is promised; stable's slowest hundredth where nothing is.
-fn guess(sli: &SliConfig) -> f64 {
-    match (sli.objective, sli.kind) {
-        (Some(objective), _) => (1.0 - objective) / 2.0,
+/// What is assumed of a promise; stable's slowest hundredth where nothing is promised.
+fn guess(service: &Service, sli: &SliConfig) -> f64 {
+    let promised = service.spec.slos.iter().find(|slo| slo.name == sli.name);
+    // A service without SLOs has an objective all the same.
+    let promised = promised.map(Slo::assumed_bad);
+    let promised = promised.or(sli.objective.map(|objective| (1.0 - objective) / 2.0));
+    match (promised, sli.kind) {
+        (Some(bad), _) => bad,
         (None, SliKind::Latency { .. }) => 0.01,
         (None, _) => 0.001,
     }
@@ -184,6 +188,25 @@ mod tests {
             shares: BTreeMap::new(),
         };
         forecast(&service(), &usual)
+    }
+
+    #[test]
+    fn a_slo_of_which_more_is_better_is_planned_by_what_is_usual_of_it() {
+        let mut service = service();
+        service.spec.slos = serde_json::from_value(json!([
+            { "name": "orders", "objective": "2%", "good": "status == 201" }
+        ]))
+        .unwrap();
+        let usual = Usual {
+            requests_per_second: 500.0,
+            ratios: BTreeMap::new(),
+            shares: BTreeMap::new(),
+        };
+        let steps = forecast(&service, &usual);
+        // Of 2.5 % that buy, some hundredths fewer are found, and that takes its time.
+        let found = steps[1].finds["orders"].unwrap();
+        assert!((0.975..0.985).contains(&found), "{found}");
+        assert!(steps[1].seconds.is_some_and(|seconds| seconds > 60.0));
     }
 
     #[test]

@@ -49,6 +49,22 @@ impl Slo {
     }
 }
 
+/// Most requests are good by an SLO with `good`, though its objective is small.
+const MOST_GOOD: f64 = 0.9;
+/// An SLO with `good` is assumed to be kept by so much.
+const GOOD_ENOUGH: f64 = 1.25;
+
+impl Slo {
+    /// The share of bad requests that is assumed before any was seen: half of what is promised; of an
+    /// SLO with `good` a quarter more good ones than promised.
+    pub fn assumed_bad(&self) -> f64 {
+        match self.good {
+            Some(_) => 1.0 - (self.objective.ratio() * GOOD_ENOUGH).min(MOST_GOOD),
+            None => self.objective.budget() / 2.0,
+        }
+    }
+}
+
 fn yes() -> bool {
     true
 }

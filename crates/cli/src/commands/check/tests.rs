@@ -51,6 +51,30 @@ fn a_good_manifest_is_explained_in_words() {
 }
 
 #[test]
+fn margins_chances_and_what_there_should_be_more_of_are_explained_in_words() {
+    let slos = r#"  judge: { alpha: 0.5%, harm_budget: 0.2% }
+  slos:
+    - { name: orders, objective: 2%, good: "status == 201", routes: [ POST /order ], margin: { fail: 0.9x } }
+    - { name: availability, objective: 99.9%, bad: "status >= 500", margin: { fail: 1.5x + 0.05%, pass: 2x + 0.1% } }
+"#;
+    let text = GOOD.replace("  slos:\n", slos);
+    let text = text.replacen(
+        "    - { name: availability, objective: 99.9%, bad: \"status >= 500\" }\n",
+        "",
+        1,
+    );
+    let (code, out, err) = checked(&text, Output::Text);
+    assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+    let promises: Vec<&str> = out
+        .lines()
+        .skip_while(|line| !line.contains("Promises"))
+        .take(4)
+        .map(str::trim)
+        .collect();
+    insta::assert_snapshot!(promises.join("\n"));
+}
+
+#[test]
 fn a_refused_manifest_answers_on_stderr_with_code_2() {
     let (code, out, err) = checked(&GOOD.replace("instances", "instanses"), Output::Text);
     assert_eq!((code, out.as_str()), (Exit::Usage.into(), ""));
