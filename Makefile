@@ -44,7 +44,7 @@ bench-judge: ## the judge in simulated worlds beside other rules; writes the tab
 	@scripts/need.sh --rust gcc
 	$(CARGO) bench -p airboss-judge --bench worlds -- --write
 
-cosign: ## builds cosign, so that the tests let it check what Airboss signs (long, once)
+cosign: ## builds cosign, so that the tests let it check what Airboss signs (some minutes, once)
 	@scripts/oracles.sh cosign
 
 lint: ## formatting, clippy, arrows, and the dependencies' licences where cargo-deny is there

@@ -3,7 +3,7 @@
 # versions that the repository pins. The tests that need them run where they are.
 #   scripts/oracles.sh          npm's @sigstore/verify, standardwebhooks and
 #                              @octokit/webhooks-methods; PyPI's securesystemslib, CycloneDX, Schemathesis
-#   scripts/oracles.sh cosign   cosign, by the Go toolchain (takes many minutes, once)
+#   scripts/oracles.sh cosign   cosign, by the Go toolchain (takes some minutes, once)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -175,7 +175,8 @@ impl<'a> Desk<'a> {
             |_| true,
             "nothing that is known of the artifact is signed",
             format!(
-                "sign in CI (`cosign attest-blob`, or GitHub's attest-build-provenance), then: {} \
+                "in CI, sign the digest that `airboss artifact digest PATH` prints, or the image (`cosign \
+                 attest-blob`, `cosign attest`, GitHub's attest-build-provenance), then: {} \
                  --attestation FILE",
                 self.add
             ),

@@ -142,7 +142,8 @@ impl Turn {
                 request.release
             ),
         );
-        format!("{id} waits for its evidence and starts by itself once it is there: {lacking}")
+        // Each item with what to do about it goes to who asks beside this.
+        format!("{id} waits for its evidence and starts by itself once it is there")
     }
 
     /// Puts a request in line; older ones that wait are superseded by it, but only a return
