@@ -19,6 +19,14 @@ impl Server {
     /// # Panics
     /// Where there is no PostgreSQL or it does not start; the script says why.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_in(&std::env::temp_dir(), arguments)
+    }
+
+    /// The same, with its data somewhere in this folder.
+    ///
+    /// # Panics
+    /// Where there is no PostgreSQL or it does not start; the script says why.
+    pub fn start_in(folder: &Path, arguments: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres.sh");
         // Tests of other crates take this file in and lie one folder deeper.
         let script = if Path::new(script).exists() {
@@ -28,6 +36,7 @@ impl Server {
         };
         let child = Command::new(script)
             .args(arguments)
+            .env("TMPDIR", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -58,6 +67,14 @@ impl Server {
     /// The address of a database on its socket.
     pub fn url(&self, database: &str) -> String {
         format!("postgres:///{database}?user=airboss&host={}", self.folder)
+    }
+
+    /// True where a query is answered.
+    pub fn answers(&self, database: &str) -> bool {
+        let mut psql = Command::new("psql");
+        psql.args(["-qAtX", "-U", "airboss", "-h", &self.folder]);
+        let done = psql.args(["-c", "SELECT 1", database]).output();
+        done.is_ok_and(|done| done.status.success())
     }
 
     /// What a query says, without frame; lines are rows.

@@ -26,6 +26,9 @@ pub const AGENT_LOST_AFTER: Duration = Duration::from_secs(5);
 /// controller may have taken it in, and a scan grows old.
 const WEIGH_EVERY: u32 = 5;
 
+/// How often a store that goes on failing is logged.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// A lane as readers see it, made anew after every change and every second.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -88,6 +91,7 @@ pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> La
         history: None,
         seconds: seconds.clone(),
         failures: 0,
+        told: None,
         unweighed: 0,
     };
     let task = tokio::spawn(worker.run(Arc::clone(&wake)));
@@ -112,6 +116,8 @@ struct Worker {
     history: Option<History>,
     seconds: broadcast::Sender<Arc<Second>>,
     failures: u32,
+    /// When a failure was logged last.
+    told: Option<Instant>,
     /// Seconds since the evidence of what is open was looked at.
     unweighed: u32,
 }
@@ -145,14 +151,19 @@ impl Worker {
                 Woken::Second => self.second().await,
             };
             match done {
-                Ok(()) => self.failures = 0,
+                // Only a whole second shows that all is well: a look into an empty inbox writes nothing.
+                Ok(()) if matches!(woken, Woken::Second) => self.failures = 0,
+                Ok(()) => {}
                 Err(StoreError::Fenced { .. }) => {
                     tracing::warn!(lane = %self.held.lane.id, "another controller owns this lane now");
                     return;
                 }
                 Err(error) => {
                     self.failures += 1;
-                    tracing::error!(lane = %self.held.lane.id, failures = self.failures, %error, "the store does not answer; the lane holds and tries again");
+                    if self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                        self.told = Some(Instant::now());
+                        tracing::error!(lane = %self.held.lane.id, failures = self.failures, %error, "the store does not answer; the lane holds and tries again");
+                    }
                     tokio::time::sleep(backoff(self.failures)).await;
                     // Whatever was not written is found again: the inbox is durable, the report is
                     // the target's whole state, and timers follow from the state.

@@ -10,7 +10,10 @@ pub fn start() {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_target(false);
+        .with_target(false)
+        // A line that cannot be written, such as on a full disk, is lost; telling of it would be
+        // written there too, and end the task that logs.
+        .log_internal_errors(false);
     // A second start in one process (tests) keeps the first logger.
     let _ = if io::stderr().is_terminal() {
         builder.try_init()

@@ -12,6 +12,7 @@
 )]
 
 mod audit;
+mod bad_disks;
 mod bad_starts;
 mod contract;
 mod evidence;

@@ -213,7 +213,9 @@ impl House {
 
     /// What a rollout has come to: its row in the history.
     pub async fn rollout(&self, id: &str) -> Value {
-        let list = self.json(&["history", "--output", "json"]).await;
+        let list = self
+            .json(&["history", "--limit", "500", "--output", "json"])
+            .await;
         let all = list["rollouts"].as_array().cloned().unwrap_or_default();
         let found = all.into_iter().find(|rollout| rollout["id"] == id);
         found.unwrap_or_else(|| panic!("no {id} in {list}"))

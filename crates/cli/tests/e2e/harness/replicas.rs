@@ -26,12 +26,13 @@ pub struct Replicas {
 
 impl Replicas {
     pub async fn serving(manifest: &Manifest) -> Self {
-        let start = || {
-            let server = Server::start(&[]);
-            server.query("postgres", "CREATE DATABASE airboss");
-            server
-        };
-        let database = tokio::task::spawn_blocking(start).await.unwrap();
+        let database = tokio::task::spawn_blocking(|| Server::start(&[]));
+        Self::on(database.await.unwrap(), manifest).await
+    }
+
+    /// On a database server that runs.
+    pub async fn on(database: Server, manifest: &Manifest) -> Self {
+        database.query("postgres", "CREATE DATABASE airboss");
         let mut replicas = Self {
             house: House::empty(manifest),
             all: Vec::new(),
