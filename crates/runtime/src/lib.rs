@@ -270,35 +270,49 @@ impl Runtime {
             .store
             .renew(&self.owner, after(now, CLAIM), now)
             .await?;
-        let mut lost = Vec::new();
-        lock(&self.shared.lanes).retain(|lane, handle| {
-            let keep = owned.contains(lane) && !handle.task.is_finished();
-            if !keep {
-                handle.task.abort();
-                lost.push(lane.clone());
-            }
-            keep
-        });
-        if self.store.hints().is_some() {
-            for lane in lost {
-                if let Some(row) = self.store.lane(&lane).await? {
-                    self.meet(row);
-                }
+        let mut amiss: Vec<LaneId> = Vec::new();
+        {
+            let lanes = lock(&self.shared.lanes);
+            // Whose claim ran out while the store was away, or whose loop stopped.
+            amiss.extend(lanes.iter().filter_map(|(lane, handle)| {
+                let sound = owned.contains(lane) && !handle.task.is_finished();
+                (!sound).then(|| lane.clone())
+            }));
+            // What was claimed and never reached, as its answer was lost.
+            amiss.extend(owned.into_iter().filter(|lane| !lanes.contains_key(lane)));
+        }
+        // In one order: worlds are played again from their seeds.
+        amiss.sort();
+        for lane in amiss {
+            // Until it is known that another has it, it is shown, and its loop goes on: it can write
+            // nothing that a newer claim forbids.
+            let claimed = self
+                .store
+                .claim_lane(&lane, &self.owner, after(now, CLAIM), now)
+                .await?;
+            match claimed {
+                Some(row) => self.take_over(row).await?,
+                None => self.give_up(&lane).await?,
             }
         }
+        // A loop whose lane is in doubt lets its canary's exposure run out.
         *lock(&self.shared.claimed_until) = after(now, CLAIM);
-        // A lane of ours without a loop: it stopped, or was never reached after its claim.
-        for lane in owned {
-            if !lock(&self.shared.lanes).contains_key(&lane)
-                && let Some(row) = self
-                    .store
-                    .claim_lane(&lane, &self.owner, after(now, CLAIM), now)
-                    .await?
-            {
-                self.take_over(row).await?;
-            }
-        }
         self.claim_lanes().await
+    }
+
+    /// Another controller has it.
+    async fn give_up(&self, lane: &LaneId) -> Result<(), StoreError> {
+        let row = match self.store.hints() {
+            Some(_) => self.store.lane(lane).await?,
+            None => None,
+        };
+        if let Some(handle) = lock(&self.shared.lanes).remove(lane) {
+            handle.task.abort();
+        }
+        if let Some(row) = row {
+            self.meet(row);
+        }
+        Ok(())
     }
 
     async fn claim_lanes(&self) -> Result<(), StoreError> {
