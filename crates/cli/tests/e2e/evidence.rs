@@ -201,6 +201,30 @@ async fn a_release_waits_for_what_is_required_says_what_to_run_and_goes_when_tha
             "1 passed, 0 failed",
         ]);
     }
+    // An auditor has all of it in one file, and checks it with nothing else at hand.
+    let bundle = house.path().join("checkout.audit.json");
+    let bundle = bundle.to_str().unwrap();
+    house
+        .run(&["audit", "export", "checkout@1.0.0", "-o", bundle])
+        .await
+        .ended(0)
+        .says(&["documents about the artifact"]);
+    house
+        .run(&["audit", "verify", bundle])
+        .await
+        .ended(0)
+        .says(&[
+            "documents about the artifact have the bytes that were sealed",
+            "verified  it is signed by the key `ci`",
+            "Airboss signed what it says",
+            "word for word",
+            "byte for byte",
+        ]);
+    house
+        .run(&["audit", "verify"])
+        .await
+        .ended(0)
+        .says(&["are those that were sealed"]);
     house
         .run(&["artifact", "list"])
         .await
