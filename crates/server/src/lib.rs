@@ -60,6 +60,8 @@ pub struct Site {
     pub limits: Limits,
     /// Who may push events.
     pub webhooks: webhook::Senders,
+    /// How long the log keeps its words; None: for ever.
+    pub keep_record: Option<airboss_model::Span>,
     /// What signs the ledger's checkpoints.
     pub log_key: airboss_ledger::SigningKey,
     /// The data folder, for people.

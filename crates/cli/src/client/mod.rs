@@ -14,7 +14,7 @@ use airboss_server::api::evidence::{
     AttestationList, AttestationQuery, ReleaseList, ReleaseNeeds, ReleaseQuery, ReleaseRequest,
     ReleaseView,
 };
-use airboss_server::api::log::{RecordList, RecordQuery};
+use airboss_server::api::log::{LogRetention, RecordList, RecordQuery};
 use airboss_server::api::requests::{
     ActionRequest, ArtifactQuery, EventQuery, LogQuery, OriginRequest, RetentionRequest,
     RollbackRequest, RolloutQuery, ShipRequest, TagRequest,
@@ -347,6 +347,14 @@ impl Client {
     pub async fn log_records(&self, query: &RecordQuery) -> Result<RecordList, ClientError> {
         self.json(self.get("/api/v1/log/records").query(query))
             .await
+    }
+
+    /// What the log keeps, and what retention removes of it next.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn log_retention(&self) -> Result<LogRetention, ClientError> {
+        self.json(self.get("/api/v1/log/retention")).await
     }
 
     /// Makes a token.

@@ -15,9 +15,10 @@ use airboss_ledger::VerifyingKey;
 use anyhow::Context as _;
 
 use super::Context;
+use crate::args::OutputArgs;
 use crate::exit::{Exit, UsageError};
 
-pub use replay::{ReplayError, Replayed};
+pub use replay::{ReplayError, Replayed, begins};
 
 /// Checks the sealed record, or exports the part of a release or a rollout.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,6 +35,19 @@ pub enum AuditVerb {
     Verify(VerifyArgs),
     /// Write everything about a release or a rollout that a stranger needs to check it
     Export(ExportArgs),
+    /// List what the log keeps, how old it is, and what retention removes of it next
+    Retention(RetentionArgs),
+}
+
+/// `airboss audit retention`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "The log keeps everything for ever unless the server is started with --keep-record. Then the words of older events are removed once a day; their seals stay, and so does all of rollouts that serve, run or wait."
+)]
+pub struct RetentionArgs {
+    /// Printing.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// `airboss audit verify`.
@@ -93,7 +107,39 @@ pub async fn run(args: AuditArgs, context: &mut Context) -> anyhow::Result<Exit>
             None => log::verify(&args, context).await,
         },
         AuditVerb::Export(args) => export::run(&args, context).await,
+        AuditVerb::Retention(args) => retention(&args, context).await,
     }
+}
+
+async fn retention(args: &RetentionArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    let report = context.client()?.log_retention().await?;
+    if args.output.is_json() {
+        context.json(&report)?;
+        return Ok(Exit::Done);
+    }
+    let console = &mut context.console;
+    console.text(&format!(
+        "the log keeps its words {}",
+        match report.keep.as_str() {
+            "for ever" => "for ever".to_owned(),
+            span => format!("for {span}; seals stay for ever"),
+        }
+    ))?;
+    for it in &report.lanes {
+        let goes = match it.goes {
+            0 => String::new(),
+            goes => format!("; {goes} lose their words with the next run"),
+        };
+        console.text(&format!(
+            "  {}: {} events, {} of them without their words, {} bytes of words, the oldest from {}{goes}",
+            it.lane,
+            it.events,
+            it.removed,
+            it.bytes,
+            it.oldest.as_deref().unwrap_or("never"),
+        ))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// A key that the command line names, as text or as a file that holds it.

@@ -7,11 +7,13 @@ use airboss_engine::{Event, Lane, evolve};
 use airboss_model::LaneId;
 use airboss_runtime::Clock;
 use airboss_store::{
-    Copied, EventFilter, LaneRow, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store,
+    Copied, EventFilter, LaneRow, PostgresOptions, PostgresStore, RecordFilter, SqliteOptions,
+    SqliteStore, Store,
 };
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 
+use super::audit::begins;
 use crate::exit::{Exit, UsageError};
 use crate::host::folder::{Folder, RoleLock};
 use crate::terminal::Console;
@@ -240,7 +242,8 @@ async fn verify(store: &dyn Store, console: &mut Console) -> anyhow::Result<Exit
 
 /// The state that a lane's events lead to, or what was wrong with them, and how many they are.
 async fn replay(store: &dyn Store, id: &LaneId) -> anyhow::Result<(Result<Lane, String>, u64)> {
-    let (mut lane, mut after, mut count) = (Lane::new(id.clone()), 0, 0);
+    let (mut after, mut lane) = begin(store, id).await?;
+    let mut count = 0;
     loop {
         let filter = EventFilter {
             after,
@@ -261,6 +264,27 @@ async fn replay(store: &dyn Store, id: &LaneId) -> anyhow::Result<(Result<Lane, 
                     return Ok((Err(why), count));
                 }
             }
+        }
+    }
+}
+
+/// Where a lane's history begins: with nothing, or behind the events whose words retention removed, with
+/// the state that they led to.
+async fn begin(store: &dyn Store, id: &LaneId) -> anyhow::Result<(u64, Lane)> {
+    let mut begin = (0, Lane::new(id.clone()));
+    let mut filter = RecordFilter {
+        lane: Some(LaneId::installation()),
+        ..RecordFilter::default()
+    };
+    loop {
+        let records = store.log_records(&filter).await?;
+        let Some(last) = records.last() else {
+            return Ok(begin);
+        };
+        filter.after = last.number;
+        let newest = records.iter().rev();
+        if let Some(found) = newest.filter_map(|it| begins(it, id.as_str())).next() {
+            begin = found;
         }
     }
 }

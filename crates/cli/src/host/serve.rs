@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use airboss_model::Span;
 use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
+use airboss_server::retention::log::LEAST;
 use airboss_server::webhook::{SenderSecret, Senders};
 use airboss_server::{Site, app};
 use airboss_store::{
@@ -87,6 +89,10 @@ pub struct ServeArgs {
         hide_env_values = true
     )]
     pub webhooks: Vec<SenderSecret>,
+    /// How long the log keeps the words of events, such as 400d; their seals stay
+    /// [default: for ever; 7d is the least]
+    #[arg(long, env = "AIRBOSS_KEEP_RECORD", value_name = "SPAN", value_parser = keep_record)]
+    pub keep_record: Option<Span>,
     /// The process that supervises this one
     #[arg(long, hide = true, value_name = "PID")]
     pub supervisor: Option<u32>,
@@ -110,6 +116,16 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     // Streams that readers keep open must not hold the process.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result.map(|()| Exit::Done.into())
+}
+
+fn keep_record(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|why| format!("{why}"))?;
+    match span.0 >= LEAST.0 {
+        true => Ok(span),
+        false => Err(format!(
+            "{LEAST} is the least; without this option it is kept for ever"
+        )),
+    }
 }
 
 /// Refuses what would put an unencrypted token on a network.
@@ -169,6 +185,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         token: folder.token()?,
         limits: Limits::default(),
         webhooks,
+        keep_record: args.keep_record,
         log_key,
         data_dir: folder.path().display().to_string(),
         store: named,

@@ -77,6 +77,9 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     for webhook in &args.serve.webhooks {
         serve.args(["--webhook", &webhook.to_string()]);
     }
+    if let Some(keep) = &args.serve.keep_record {
+        serve.args(["--keep-record", &keep.to_string()]);
+    }
     if let Some(blobs) = &args.serve.blobs {
         serve.args(["--blobs", blobs]);
     }

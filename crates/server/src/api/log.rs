@@ -76,3 +76,31 @@ pub struct Consistency {
     #[schema(value_type = Vec<String>)]
     pub proof: Vec<Hash>,
 }
+
+/// What the log keeps and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogRetention {
+    /// How long it keeps the words of events: such as `400d`, or `for ever`.
+    pub keep: String,
+    /// True where nothing was removed: this is what would be.
+    pub dry_run: bool,
+    /// Each lane, by name.
+    pub lanes: Vec<LaneRetention>,
+}
+
+/// What the log keeps of a lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LaneRetention {
+    /// The lane.
+    pub lane: String,
+    /// Its events.
+    pub events: u64,
+    /// Those of them whose words were removed before.
+    pub removed: u64,
+    /// Bytes of the others' words.
+    pub bytes: u64,
+    /// When the oldest of these was decided.
+    pub oldest: Option<String>,
+    /// How many lose their words now, or with the next run.
+    pub goes: u64,
+}

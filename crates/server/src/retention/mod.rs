@@ -1,5 +1,6 @@
 //! Removes the content of artifacts that nothing keeps. What is known of them stays.
 
+pub mod log;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,12 @@ pub async fn daily(site: Arc<Site>) {
                 );
             }
             Err(failure) => tracing::error!(?failure, "retention removed nothing"),
+        }
+        if site.keep_record.is_some() {
+            let (store, now) = (site.runtime.store(), site.runtime.clock().now());
+            if let Err(error) = log::run(&**store, site.keep_record, now, false).await {
+                tracing::error!(%error, "the log keeps all its words until the next run");
+            }
         }
         tokio::time::sleep(EVERY).await;
     }

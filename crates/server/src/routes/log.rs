@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::log::{
-    Consistency, ConsistencyQuery, Inclusion, InclusionQuery, RecordList, RecordQuery,
+    Consistency, ConsistencyQuery, Inclusion, InclusionQuery, LogRetention, RecordList, RecordQuery,
 };
 use crate::api::views::Problem;
 use crate::problem::{Failure, Result};
@@ -29,6 +29,7 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(inclusion))
         .routes(routes!(consistency))
         .routes(routes!(records))
+        .routes(routes!(kept))
 }
 
 /// Tiles have paths of many parts, which OpenAPI cannot say; the checkpoint's text tells of them.
@@ -127,6 +128,18 @@ async fn records(State(site): Here, Query(query): Query<RecordQuery>) -> Result<
     };
     let records = site.runtime.store().log_records(&filter).await?;
     Ok(Json(RecordList { records }))
+}
+
+/// What the log keeps, how old it is, and what the next run of retention removes of it. The words of
+/// events are removed where the server is told so, and never their seals.
+#[utoipa::path(
+    get, path = "/api/v1/log/retention", tag = "log",
+    responses((status = 200, body = LogRetention), (status = 503, body = Problem))
+)]
+async fn kept(State(site): Here) -> Result<Json<LogRetention>> {
+    let (store, now) = (site.runtime.store(), site.runtime.clock().now());
+    let report = crate::retention::log::run(&**store, site.keep_record, now, true).await?;
+    Ok(Json(report))
 }
 
 async fn tile(State(site): Here, Path(path): Path<String>) -> Result<Response> {

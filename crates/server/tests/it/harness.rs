@@ -70,6 +70,7 @@ impl Server {
             token: TOKEN.to_owned(),
             limits: Limits::default(),
             webhooks: Senders::new(senders).unwrap(),
+            keep_record: None,
             log_key: log_key(),
             data_dir: folder.path().display().to_string(),
             store: "SQLite".to_owned(),

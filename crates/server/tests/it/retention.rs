@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use airboss_engine::{Lane, evolve};
 use airboss_model::manifest::Retention;
+use airboss_model::time::after;
 use airboss_model::{Digest, ReleaseId, Span, Timestamp};
+use airboss_server::retention::log::{self, LEAST};
 use airboss_server::retention::{FRESH_FOR, Known, UNUSED_FOR, plan};
-use airboss_store::{ArtifactRow, KeptArtifact, ReleaseRow};
+use airboss_store::{ArtifactRow, KeptArtifact, RecordFilter, ReleaseRow};
 use axum::http::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -223,4 +226,97 @@ async fn what_can_be_returned_to_stays_and_is_served_again_after_retention() {
             lane["stable"]["version"] == "1.0.0"
         })
         .await;
+}
+
+/// Ships versions one after the other, each to its end.
+async fn shipped(server: &Server, versions: &[&str]) {
+    for version in versions {
+        let digest = server.upload(version).await;
+        let mut request = ship(version, &digest);
+        let manifest = request["manifest"].as_str().unwrap().replace(
+            "canary: { steps: [10%, 100%], hold_old: 1s }",
+            "all_at_once: {}",
+        );
+        request["manifest"] = json!(manifest);
+        let (status, body) = server.post("/api/v1/rollouts", request).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        server
+            .wait("/api/v1/lanes/shop/production", |lane| {
+                lane["stable"]["version"] == *version && lane["rollout"].is_null()
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_kept_for_ever_unless_somebody_says_otherwise() {
+    let server = Server::start().await;
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    shipped(&server, &["1.0.0", "1.1.0"]).await;
+    let store = server.runtime.store();
+    let later = after(server.runtime.clock().now(), LEAST.0 * 1_000);
+    let report = log::run(&**store, None, later, false).await.unwrap();
+    assert_eq!(
+        (report.keep.as_str(), report.lanes[0].goes),
+        ("for ever", 0)
+    );
+    let (status, asked) = server.get("/api/v1/log/retention").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(asked["lanes"][0]["lane"], "shop/production");
+    assert!(asked["lanes"][0]["bytes"].as_u64() > Some(1_000), "{asked}");
+    assert!(asked["lanes"][0]["oldest"].is_string(), "{asked}");
+}
+
+#[tokio::test]
+async fn old_words_go_but_for_what_serves_and_every_seal_stays() {
+    let server = Server::start().await;
+    let _agent = Agent::start(&server.runtime, |_| 0);
+    shipped(&server, &["1.0.0"]).await;
+    let store = server.runtime.store();
+    let later = || after(server.runtime.clock().now(), LEAST.0 * 2);
+    // It serves, so all of it stays, however old it is.
+    let report = log::run(&**store, Some(LEAST), later(), false)
+        .await
+        .unwrap();
+    assert_eq!(report.lanes[0].goes, 0);
+    shipped(&server, &["1.1.0"]).await;
+    let planned = log::run(&**store, Some(LEAST), later(), true)
+        .await
+        .unwrap();
+    let goes = planned.lanes[0].goes;
+    assert!(goes > 5, "{planned:?}");
+    // What is young stays.
+    let young = server.runtime.clock().now();
+    let none = log::run(&**store, Some(LEAST), young, false).await.unwrap();
+    assert_eq!(none.lanes[0].goes, 0);
+    let done = log::run(&**store, Some(LEAST), later(), false)
+        .await
+        .unwrap();
+    assert_eq!(done.lanes[0].goes, goes);
+    assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
+    let again = log::run(&**store, Some(LEAST), later(), false)
+        .await
+        .unwrap();
+    assert_eq!((again.lanes[0].goes, again.lanes[0].removed), (0, goes));
+    // The next versions go on from there, and then more of it goes.
+    shipped(&server, &["1.2.0", "1.3.0"]).await;
+    let more = log::run(&**store, Some(LEAST), later(), false)
+        .await
+        .unwrap();
+    assert!(more.lanes[0].goes > 5, "{more:?}");
+    assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
+    // What is left follows from the state that the removed events led to.
+    let records = store.log_records(&RecordFilter::default()).await.unwrap();
+    let told = records.iter().rfind(|it| it.kind == "history_removed");
+    let body: Value = serde_json::from_str(&told.unwrap().body).unwrap();
+    let mut lane: Lane = serde_json::from_value(body["state"].clone()).unwrap();
+    let left = records
+        .iter()
+        .filter(|it| it.lane == "shop/production" && it.removed.is_none());
+    for record in left {
+        lane = evolve(lane, &serde_json::from_str(&record.body).unwrap());
+    }
+    let row = store.lane(&"shop/production".parse().unwrap()).await;
+    let kept = serde_json::from_value::<Lane>(row.unwrap().unwrap().state.unwrap()).unwrap();
+    assert_eq!(kept, lane);
 }
