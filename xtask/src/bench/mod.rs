@@ -9,6 +9,7 @@
 
 mod api;
 pub mod app;
+mod commands;
 mod footprint;
 mod hashing;
 mod load;
@@ -35,7 +36,7 @@ struct Section {
     measure: fn(&Ground<'_>) -> anyhow::Result<String>,
 }
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     Section {
         name: "rollback",
         title: "From a fault to 0 %: a service that Airboss knows",
@@ -70,6 +71,11 @@ const SECTIONS: [Section; 10] = [
         name: "store",
         title: "The store",
         measure: store::measure,
+    },
+    Section {
+        name: "commands",
+        title: "Commands and lists",
+        measure: commands::measure,
     },
     Section {
         name: "scale",

@@ -48,7 +48,7 @@ fn empty() -> String {
 
 What was measured, on which machine, beside what is promised. `make bench` measures everything
 again and writes this page; `cargo xtask bench NAME…` measures single sections (`rollback`, `rollback-new`,
-`weight`, `lossless`, `splitter`, `footprint`, `store`, `log`, `hashing`) after a `cargo build --release`; `--quick` tries
+`weight`, `lossless`, `splitter`, `footprint`, `store`, `commands`, `scale`, `log`, `hashing`) after a `cargo build --release`; `--quick` tries
 them with few runs and writes nothing. Everything runs on one machine: product, service and load share
 its cores, and each section says how busy it was before: a load average far above the number of cores
 means that strangers were at work too. The judge's own figures are in [judge.md](judge.md).

@@ -36,9 +36,15 @@ pub struct Up {
 impl Up {
     /// Starts it with the data folder `folder/.airboss`.
     pub fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+        Self::on(program, folder, None)
+    }
+
+    /// The same, on a PostgreSQL database.
+    pub fn on(program: &Path, folder: &Path, database: Option<&str>) -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut child = command(program, folder)
             .args(["up", "--listen", "127.0.0.1:0"])
+            .args(database.iter().flat_map(|url| ["--database", url]))
             // Of this program's process group: Ctrl-C reaches it too, and it stops in order.
             .stdout(Stdio::piped())
             .spawn()

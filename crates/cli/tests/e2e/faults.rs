@@ -4,7 +4,7 @@
 //! What is drawn follows from the seed; how processes meet it does not.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom as _;
@@ -362,4 +362,43 @@ async fn whatever_dies_or_freezes_at_random_moments_on_a_laptop_nothing_is_lost_
 async fn whatever_dies_or_freezes_at_random_moments_in_a_fleet_nothing_is_lost_or_done_twice() {
     let replicas = Replicas::serving(&manifest()).await;
     play(Site::Fleet(replicas), &FLEET, 0xf1ee7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_owns_a_service_may_die_again_and_again_and_another_takes_it_over() {
+    let set = std::env::var("AIRBOSS_TAKEOVERS").ok();
+    let times = set.and_then(|text| text.parse().ok()).unwrap_or(2);
+    let mut replicas = Replicas::serving(&manifest()).await;
+    replicas.house.ship(versions::GOOD, &[]).await.ended(0);
+    let mut took = Vec::new();
+    for _ in 0..times {
+        replicas
+            .house
+            .until("somebody owns it", async || replicas.owner().is_some())
+            .await;
+        let owner = replicas.owner().unwrap();
+        let pid = replicas.all[owner].pid;
+        let began = Instant::now();
+        replicas.house.kill(pid);
+        let next = replicas.until_taken_from(owner).await;
+        took.push(began.elapsed());
+        // It works: a command is decided by it.
+        replicas.talk_to(next);
+        let verb = if took.len() % 2 == 0 {
+            "resume"
+        } else {
+            "pause"
+        };
+        replicas.house.run(&[verb, "checkout-2"]).await.ended(0);
+        replicas.start(owner).await;
+    }
+    took.sort_unstable();
+    println!(
+        "{times} takeovers: median {:?}, worst {:?}",
+        took[took.len() / 2],
+        took[took.len() - 1]
+    );
+    replicas.house.run(&["abort", "checkout-2"]).await.ended(0);
+    replicas.house.until_ended("checkout-2").await;
+    replicas.assert_sound().await;
 }
