@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use crate::args::{Cli, GlobalArgs, SloArgs, SloVerb, Verb};
 use crate::commands::{self, Context};
 use crate::exit::Exit;
-use crate::host;
+use crate::host::{
+    self,
+    agent::{AgentArgs, AgentVerb},
+};
 use crate::terminal::Console;
 
 /// Runs what was asked for. Errors go to standard error, with what to do next.
@@ -35,6 +38,9 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Up(args) => host::up::run(args),
         Verb::Serve(args) => host::serve::run(args),
+        Verb::Agent(AgentArgs {
+            verb: Some(verb), ..
+        }) => Ok(agents_verb(verb, global)?.into()),
         Verb::Agent(args) => host::agent::run(args, global.ca),
         Verb::Init(args) => {
             let mut answers = commands::init::on_a_terminal().then(|| io::stdin().lock());
@@ -76,6 +82,24 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         verb => Ok(client_verb(verb, global)?.into()),
     }
+}
+
+fn agents_verb(verb: AgentVerb, global: GlobalArgs) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match verb {
+            AgentVerb::Join(args) => host::joining::join(&args, global.ca.as_deref()).await,
+            AgentVerb::Token(args) => {
+                commands::agents::invite(args, &mut Context::new(global)?).await
+            }
+            AgentVerb::List(args) => commands::agents::list(args, &mut Context::new(global)?).await,
+            AgentVerb::Revoke(args) => {
+                commands::agents::revoke(args, &mut Context::new(global)?).await
+            }
+        }
+    })
 }
 
 fn client_verb(verb: Verb, global: GlobalArgs) -> anyhow::Result<Exit> {

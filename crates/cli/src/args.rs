@@ -96,7 +96,7 @@ pub enum Verb {
     Up(host::up::UpArgs),
     /// Run the server alone
     Serve(host::serve::ServeArgs),
-    /// Run the agent alone, on a host that carries services
+    /// Run the agent alone, on a host that carries services; invite, list and revoke agents
     Agent(host::agent::AgentArgs),
 
     /// Write a first airboss.yaml for the service in a folder

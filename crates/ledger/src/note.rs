@@ -84,6 +84,11 @@ impl VerifyingKey {
         &self.name
     }
 
+    /// The Ed25519 key itself.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     /// The id that signatures by this key carry.
     pub fn id(&self) -> [u8; 4] {
         key_id(&self.name, &self.key)
@@ -190,6 +195,12 @@ impl SigningKey {
     /// The note of a text that ends with a line feed.
     pub fn sign(&self, text: &str) -> String {
         format!("{text}\n{}", self.signature_line(text))
+    }
+
+    /// The Ed25519 signature of a text that is no note: its first line must be none that a note
+    /// of this key begins with.
+    pub fn sign_plain(&self, text: &str) -> [u8; 64] {
+        self.key.sign(text.as_bytes()).to_bytes()
     }
 
     /// One more signature for a note with this text.

@@ -8,14 +8,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use airboss_model::target::{Desired, Observed};
+use airboss_model::target::{Desired, InstanceState, Observed};
 use airboss_model::traffic::Counts;
 use airboss_model::{ArmId, LaneId, Timestamp};
 use airboss_targets::process::protocol::{DesiredSet, LogAnswer, LogRequest, Report, ReportAck};
 use tokio::sync::{oneshot, watch};
 
+use crate::roster::Roster;
+
 /// How recent a lane's last completed turn must be for its exposure lease to be renewed.
 const WATCHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The installation's own agent may be another one after so long a silence.
+const OTHER_AFTER: Duration = Duration::from_secs(30);
 
 /// How many requests for logs may be under way.
 const LOG_REQUESTS_MAX: usize = 64;
@@ -46,9 +51,9 @@ impl LaneTraffic {
 /// Why the hub refuses an agent or a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
-    /// One agent serves an installation today.
+    /// Two agents show a token, and nobody could tell which lanes are whose.
     #[error(
-        "agent {offered} is refused: agent {known} serves this controller, last heard {last_seen}. Stop one of the two"
+        "agent {offered} is refused: agent {known} shows a token of this installation too, last heard {last_seen}. Stop one of the two, or let one join with a key of its own: `airboss agent token`"
     )]
     OtherAgent {
         /// The agent that is known.
@@ -75,6 +80,8 @@ pub struct AgentInfo {
     pub version: String,
     /// Its last report, by our clock.
     pub last_seen: Timestamp,
+    /// Lanes that run on its host and are another agent's, or nobody's that it is.
+    pub strays: Vec<LaneId>,
     boot: String,
     number: u64,
 }
@@ -87,7 +94,8 @@ struct Link {
 
 #[derive(Default)]
 struct Inner {
-    agent: Option<AgentInfo>,
+    agents: BTreeMap<String, AgentInfo>,
+    roster: Arc<Roster>,
     links: HashMap<LaneId, Link>,
     logs: HashMap<String, oneshot::Sender<LogAnswer>>,
     log_count: u64,
@@ -169,17 +177,45 @@ impl Hub {
         link(&mut self.inner(), lane).last_turn = Some(now);
     }
 
-    /// The agent's last report, or this hub's start where none came yet.
-    pub fn last_seen(&self) -> Timestamp {
-        self.inner()
-            .agent
-            .as_ref()
+    /// The last report of the agent that carries a lane, or this hub's start where none came yet.
+    pub fn last_seen(&self, lane: &LaneId) -> Timestamp {
+        self.agent(lane)
             .map_or(self.started, |agent| agent.last_seen)
     }
 
-    /// The agent, where one has reported.
-    pub fn agent(&self) -> Option<AgentInfo> {
-        self.inner().agent.clone()
+    /// The agent that carries a lane, where it has reported.
+    pub fn agent(&self, lane: &LaneId) -> Option<AgentInfo> {
+        let inner = self.inner();
+        match inner.roster.carrier(lane) {
+            Some(member) => inner.agents.get(&member.id).cloned(),
+            None => inner.local().cloned(),
+        }
+    }
+
+    /// Every agent that has reported and is not revoked.
+    pub fn agents(&self) -> Vec<AgentInfo> {
+        self.inner().agents.values().cloned().collect()
+    }
+
+    /// Agents with keys of their own.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.inner().roster)
+    }
+
+    /// Learns which agents have keys of their own.
+    pub fn know(&self, roster: Roster) {
+        {
+            let mut inner = self.inner();
+            if *inner.roster == roster {
+                return;
+            }
+            let before = std::mem::replace(&mut inner.roster, Arc::new(roster));
+            let Inner { agents, roster, .. } = &mut *inner;
+            // A revoked one is nobody's local agent either.
+            agents.retain(|id, _| before.member(id).is_none() || roster.member(id).is_some());
+        }
+        // Everybody's part may be another.
+        self.change(|_| {});
     }
 
     /// Asks the agent for log lines.
@@ -228,41 +264,64 @@ impl Hub {
 
     // ---- for agents ----------------------------------------------------------------------
 
-    /// The desired set as soon as its version is above `after`, or what there is after `wait`.
-    pub async fn desired(&self, after: u64, wait: Duration) -> Arc<DesiredSet> {
+    /// An agent's desired set as soon as its version is above `after`, or what there is after `wait`.
+    pub async fn desired(&self, agent: &str, after: u64, wait: Duration) -> Arc<DesiredSet> {
         let mut watched = self.desired.subscribe();
         // The sender lives as long as the hub: the only way out without news is the time.
         let _ = tokio::time::timeout(wait, watched.wait_for(|set| set.version > after)).await;
-        Arc::clone(&self.desired.borrow())
+        let set = Arc::clone(&self.desired.borrow());
+        let roster = self.roster();
+        if roster.members().is_empty() {
+            return set;
+        }
+        let mut part = DesiredSet::clone(&set);
+        part.lanes
+            .retain(|desired| roster.is_carried_by(agent, &desired.lane));
+        part.log_requests
+            .retain(|request| roster.is_carried_by(agent, &request.lane));
+        Arc::new(part)
     }
 
     /// Takes a report in. The same report again is acknowledged and not counted.
     pub fn report(&self, report: Report, now: Timestamp) -> Result<ReportAck, HubError> {
         let mut guard = self.inner();
         let inner = &mut *guard;
-        let mut again = false;
-        if let Some(known) = &inner.agent {
+        let roster = Arc::clone(&inner.roster);
+        let is_local = roster.member(&report.agent).is_none();
+        if is_local && let Some(known) = inner.local() {
             let silent = airboss_model::time::since(known.last_seen, now);
-            if known.id != report.agent && silent < Duration::from_secs(30) {
+            if known.id != report.agent && silent < OTHER_AFTER {
                 return Err(HubError::OtherAgent {
                     known: known.id.clone(),
                     offered: report.agent,
                     last_seen: known.last_seen,
                 });
             }
-            again = known.id == report.agent
-                && known.boot == report.boot
-                && known.number >= report.number;
+            if known.id != report.agent {
+                let gone = known.id.clone();
+                inner.agents.remove(&gone);
+            }
         }
-        inner.agent = Some(AgentInfo {
-            id: report.agent,
+        let again = inner
+            .agents
+            .get(&report.agent)
+            .is_some_and(|known| known.boot == report.boot && known.number >= report.number);
+        let is_carried = |lane: &LaneId| roster.is_carried_by(&report.agent, lane);
+        let strays = report.observed.iter().filter(|it| !is_carried(&it.lane));
+        let info = AgentInfo {
+            id: report.agent.clone(),
             version: report.version,
             last_seen: now,
+            strays: strays
+                .filter(|it| runs(it))
+                .map(|it| it.lane.clone())
+                .collect(),
             boot: report.boot,
             number: report.number,
-        });
+        };
+        inner.agents.insert(report.agent.clone(), info);
         if !again {
-            for increment in report.traffic {
+            for increment in report.traffic.into_iter().filter(|it| is_carried(&it.lane)) {
                 // One number that cannot be true must not spoil all sums behind it.
                 if !increment.counts.is_possible() {
                     tracing::warn!(lane = %increment.lane, instance = increment.instance, "the agent reports counts that cannot be true; they are left out");
@@ -279,7 +338,11 @@ impl Hub {
             }
         }
         let mut renewed = Vec::new();
-        for observed in report.observed {
+        for observed in report
+            .observed
+            .into_iter()
+            .filter(|it| is_carried(&it.lane))
+        {
             let lane = observed.lane.clone();
             let link = link(inner, &lane);
             link.traffic.reports = link.traffic.reports.saturating_add(1);
@@ -307,10 +370,115 @@ impl Hub {
     }
 }
 
+impl Inner {
+    /// The installation's own agent.
+    fn local(&self) -> Option<&AgentInfo> {
+        let mut agents = self.agents.values();
+        agents.find(|agent| self.roster.member(&agent.id).is_none())
+    }
+}
+
+/// Whether anything of a lane is alive.
+fn runs(observed: &Observed) -> bool {
+    let mut instances = observed.arms.iter().flat_map(|arm| &arm.instances);
+    instances.any(|it| it.state != InstanceState::Stopped)
+}
+
 fn link<'a>(inner: &'a mut Inner, lane: &LaneId) -> &'a mut Link {
     inner.links.entry(lane.clone()).or_insert_with(|| Link {
         observed: watch::Sender::new(None),
         traffic: LaneTraffic::default(),
         last_turn: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make::at;
+    use airboss_model::target::DesiredTraffic;
+    use airboss_model::{Digest, Span};
+    use airboss_store::AgentRow;
+
+    fn row(id: &str, carries: &str) -> AgentRow {
+        AgentRow {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            carries: carries.to_owned(),
+            invite: Digest::from_sha256([1; 32]),
+            invited_by: "ann".to_owned(),
+            invited_at: at(0),
+            invited_till: at(9),
+            public_key: None,
+            joined_at: None,
+            revoked_by: None,
+            revoked_at: None,
+        }
+    }
+
+    fn report(agent: &str, number: u64, lanes: &[&str]) -> Report {
+        let observed = lanes.iter().map(|lane| Observed {
+            lane: lane.parse().unwrap(),
+            generation: number,
+            epoch: 0,
+            traffic: None,
+            arms: Vec::new(),
+            problems: Vec::new(),
+            at: at(number),
+        });
+        Report {
+            agent: agent.to_owned(),
+            boot: "b".to_owned(),
+            number,
+            version: "0".to_owned(),
+            sent_at: at(number),
+            observed: observed.collect(),
+            traffic: Vec::new(),
+            covers_ms: 250,
+        }
+    }
+
+    #[tokio::test]
+    async fn each_agent_hears_of_its_lanes_and_is_heard_of_them_alone() {
+        let hub = Hub::new("1".to_owned(), at(0));
+        let lanes: [LaneId; 3] =
+            ["shop/production", "shop/staging", "shop/test"].map(|lane| lane.parse().unwrap());
+        for lane in &lanes {
+            hub.apply(Desired {
+                lane: lane.clone(),
+                generation: 1,
+                epoch: 1,
+                arms: Vec::new(),
+                traffic: DesiredTraffic::default(),
+                exposure_lease: Span::secs(60),
+            });
+        }
+        hub.know(Roster::of(&[
+            row("one", "*/production"),
+            row("two", "*/staging"),
+        ]));
+        for (agent, carries) in [("one", 0), ("two", 1), ("own", 2)] {
+            let set = hub.desired(agent, 0, Duration::ZERO).await;
+            let told: Vec<_> = set.lanes.iter().map(|it| &it.lane).collect();
+            assert_eq!(told, [&lanes[carries]], "{agent}");
+            // Whatever it reports, only its lane's is taken.
+            let all = ["shop/production", "shop/staging", "shop/test"];
+            let second = 10 + carries as u64;
+            let report = report(agent, second, &all);
+            hub.report(report, at(second)).unwrap();
+        }
+        for (carries, lane) in lanes.iter().enumerate() {
+            let second = 10 + carries as u64;
+            assert_eq!(hub.last_seen(lane), at(second));
+            let seen = hub.follow(lane).borrow().clone().unwrap();
+            assert_eq!(seen.generation, second);
+        }
+        // Another agent with a token is refused while the first one lives; one with a key is not.
+        let other = hub.report(report("another", 1, &[]), at(13));
+        assert!(matches!(other, Err(HubError::OtherAgent { .. })));
+        // Without the first one, its lanes are the next one's.
+        hub.know(Roster::of(&[row("two", "*")]));
+        assert_eq!(hub.agent(&lanes[0]).unwrap().id, "two");
+        assert!(hub.agents().iter().all(|agent| agent.id != "one"));
+    }
 }

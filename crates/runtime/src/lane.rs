@@ -247,7 +247,7 @@ impl Worker {
     async fn second(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let hub = Arc::clone(self.held.hub());
-        let last_seen = hub.last_seen();
+        let last_seen = hub.last_seen(&self.held.lane.id);
         if self.held.lane.target_lost.is_none()
             && self.held.lane.desired.is_some()
             && since(last_seen, now) > AGENT_LOST_AFTER

@@ -17,6 +17,7 @@ pub mod lane;
 mod make;
 mod neighbours;
 mod project;
+pub mod roster;
 mod second;
 mod turn;
 
@@ -41,6 +42,7 @@ pub use second::Second;
 use crate::evidence::Keys;
 use crate::lane::{LaneHandle, Listener};
 use crate::neighbours::Neighbours;
+use crate::roster::Roster;
 use crate::turn::Held;
 
 /// How long a claim lasts without a renewal: the longest that a lane of a dead controller waits
@@ -55,6 +57,10 @@ const CLAIM_AT_ONCE: u32 = 1_000;
 
 /// How long a command waits for its decision before the caller is told that it goes on without.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked which agents there are: a revoked agent is refused by every controller
+/// after so long.
+pub const AGENTS_EVERY: Duration = Duration::from_millis(1_500);
 
 /// How often it is looked whether trust is another.
 const TRUST_EVERY: Duration = Duration::from_secs(2);
@@ -261,6 +267,27 @@ impl Runtime {
     pub fn evidence_changed(&self) {
         for handle in lock(&self.shared.lanes).values() {
             handle.wake.notify_one();
+        }
+    }
+
+    /// Reads anew which agents there are and what they carry.
+    ///
+    /// # Errors
+    /// Where the store does not answer; then what was known stands.
+    pub async fn read_agents(&self) -> Result<(), StoreError> {
+        let rows = self.store.agents().await?;
+        self.hub.know(Roster::of(&rows));
+        Ok(())
+    }
+
+    /// Reads it now and then, as another controller may have invited or revoked one, until the
+    /// process ends.
+    pub async fn keep_agents(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(AGENTS_EVERY).await;
+            if let Err(error) = self.read_agents().await {
+                tracing::warn!(%error, "which agents there are is not known anew; what was known stands");
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use airboss_model::{Digest, Timestamp};
 use airboss_store::TokenRow;
+use airboss_targets::process::identity::Shown;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi, Ref, ResponseBuilder};
 
+use crate::door;
 use crate::problem::Failure;
 use crate::{Here, Site};
 
@@ -109,7 +111,9 @@ pub fn needed(method: &Method, path: &str) -> Scope {
     };
     if is_under("/agent/v1") {
         Scope::Agent
-    } else if ADMINISTRATION.into_iter().any(is_under) {
+    } else if ADMINISTRATION.into_iter().any(is_under)
+        || is_under("/api/v1/agents") && method != Method::GET
+    {
         Scope::Admin
     } else if method == Method::GET || method == Method::HEAD {
         Scope::Read
@@ -185,6 +189,11 @@ pub enum Caller {
         /// What it allows.
         scopes: Vec<Scope>,
     },
+    /// An agent with a key of its own.
+    Agent {
+        /// Its id.
+        id: String,
+    },
 }
 
 impl Caller {
@@ -193,6 +202,7 @@ impl Caller {
         match self {
             Self::Installation => true,
             Self::Token { scopes, .. } => scopes.iter().any(|scope| scope.includes(needed)),
+            Self::Agent { .. } => needed == Scope::Agent,
         }
     }
 
@@ -203,6 +213,7 @@ impl Caller {
             Self::Token { name, .. } if by.trim() == name => name.clone(),
             Self::Token { name, .. } => format!("{} with token {name}", by.trim()),
             Self::Installation => by.to_owned(),
+            Self::Agent { id } => format!("agent {id}"),
         }
     }
 
@@ -218,7 +229,7 @@ impl Caller {
     fn key(&self) -> &str {
         match self {
             Self::Installation => "",
-            Self::Token { id, .. } => id,
+            Self::Token { id, .. } | Self::Agent { id } => id,
         }
     }
 }
@@ -269,6 +280,11 @@ fn hash(text: &str) -> Digest {
 /// Lets in who shows a token that allows what is asked.
 pub async fn authorize(State(site): Here, mut request: Request, next: Next) -> Response {
     let needed = needed(request.method(), request.uri().path());
+    if needed == Scope::Agent
+        && let Some(shown) = authorization(&request).and_then(Shown::parse)
+    {
+        return door::enter(&site, shown, request, next).await;
+    }
     let caller = match identify(&site, shown(&request)).await {
         Ok(caller) => caller,
         Err(failure) => {
@@ -296,12 +312,13 @@ pub async fn authorize(State(site): Here, mut request: Request, next: Next) -> R
 
 /// The token that a request shows.
 fn shown(request: &Request) -> Option<String> {
-    let value = request
-        .headers()
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?;
-    value.strip_prefix("Bearer ").map(str::to_owned)
+    let token = authorization(request)?.strip_prefix("Bearer ")?;
+    Some(token.to_owned())
+}
+
+fn authorization(request: &Request) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?;
+    value.to_str().ok()
 }
 
 async fn identify(site: &Site, shown: Option<String>) -> Result<Caller, Failure> {
@@ -373,6 +390,9 @@ mod tests {
             (Method::POST, "/api/v1/retention", Scope::Admin),
             (Method::GET, "/api/v1/tokensible", Scope::Read),
             (Method::GET, "/agent/v1/desired", Scope::Agent),
+            (Method::GET, "/api/v1/agents", Scope::Read),
+            (Method::POST, "/api/v1/agents", Scope::Admin),
+            (Method::POST, "/api/v1/agents/web/revoke", Scope::Admin),
         ];
         for (method, path, scope) in table {
             assert_eq!(needed(&method, path), scope, "{method} {path}");

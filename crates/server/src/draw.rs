@@ -17,6 +17,7 @@ use crate::api::views::{
     VersionView,
 };
 use crate::dossier;
+use crate::lost;
 use crate::promises::{blind_spots, budgets, forecast};
 
 /// Odds beyond this are all the same to a person, and JSON has no infinity.
@@ -25,7 +26,7 @@ const ODDS_MAX: f64 = 1e15;
 /// A lane, whole.
 pub fn lane(
     snapshot: &Snapshot,
-    agent: Option<&AgentInfo>,
+    (agent, name): (Option<&AgentInfo>, Option<String>),
     now: Timestamp,
     last_event: u64,
 ) -> LaneView {
@@ -69,7 +70,9 @@ pub fn lane(
         arms: arms(snapshot),
         traffic: traffic(snapshot),
         agent: AgentView {
+            name,
             lost_since: lane.target_lost.map(|at| at.to_string()),
+            effect: lost::effect(lane, agent.is_some(), now),
             ..agent_view(agent)
         },
         moved_tags: Vec::new(),
@@ -105,7 +108,7 @@ pub fn agent_view(agent: Option<&AgentInfo>) -> AgentView {
         id: agent.map(|agent| agent.id.clone()),
         version: agent.map(|agent| agent.version.clone()),
         last_seen: agent.map(|agent| agent.last_seen.to_string()),
-        lost_since: None,
+        ..AgentView::default()
     }
 }
 

@@ -8,9 +8,11 @@
 pub mod access;
 pub mod api;
 pub mod blobs;
+pub mod door;
 mod dossier;
 mod draw;
 mod listen;
+mod lost;
 mod origins;
 mod problem;
 mod promises;
@@ -27,7 +29,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -62,7 +64,9 @@ pub struct Site {
     pub webhooks: webhook::Senders,
     /// How long the log keeps its words; None: for ever.
     pub keep_record: Option<airboss_model::Span>,
-    /// What signs the ledger's checkpoints.
+    /// Agents that come with keys of their own.
+    pub door: door::Door,
+    /// What signs the ledger's checkpoints, and answers to agents.
     pub log_key: airboss_ledger::SigningKey,
     /// The data folder, for people.
     pub data_dir: String,
@@ -104,6 +108,7 @@ fn api() -> OpenApiRouter<Arc<Site>> {
         .merge(routes::trace::router())
         .merge(routes::system::router())
         .merge(routes::tokens::router())
+        .merge(routes::roster::router())
 }
 
 /// What takes more bytes and more time than the others.
@@ -144,6 +149,12 @@ pub fn app(site: Arc<Site>) -> Router {
         Arc::clone(&site),
         access::authorize,
     ))
+    // These prove by themselves who asks.
+    .route("/agent/v1/hello", get(door::hello))
+    .route(
+        "/agent/v1/join",
+        post(door::join).layer(DefaultBodyLimit::max(BODY_MAX)),
+    )
     .route("/healthz", get(|| async { "ok\n" }))
     .merge(routes::webhooks::receiver())
     .with_state(site)

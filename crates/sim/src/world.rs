@@ -434,7 +434,7 @@ impl World {
             let world = Arc::clone(&self);
             // An older answer may be overtaken by a newer one.
             tokio::spawn(async move {
-                let set = hub.desired(0, Duration::ZERO).await;
+                let set = hub.desired("agent", 0, Duration::ZERO).await;
                 world.travel().await;
                 if !lasts(lock(&world.agent).faults.down_until) {
                     for desired in &set.lanes {

@@ -301,6 +301,24 @@ pub trait Store: Send + Sync + 'static {
     /// time. None where there is no such id.
     async fn revoke_token(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<TokenRow>>;
 
+    // ---- agents: who carries what ------------------------------------------------------------
+
+    /// Invites an agent. [`StoreError::Conflict`] where one of that name is not revoked.
+    async fn invite_agent(&self, agent: &AgentRow) -> Result<()>;
+    /// Uses an invitation, found by the hash of its public half, for an agent with this public
+    /// key. Once only; the same key again is the same agent.
+    async fn join_agent(
+        &self,
+        invite: &Digest,
+        key: &str,
+        at: Timestamp,
+    ) -> Result<Result<AgentRow, InviteError>>;
+    /// Every agent that was ever invited, in the order of invitation.
+    async fn agents(&self) -> Result<Vec<AgentRow>>;
+    /// Revokes an agent or its invitation for good; who did it first, and when, stands. None
+    /// where there is none of that id.
+    async fn revoke_agent(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<AgentRow>>;
+
     // ---- reading -------------------------------------------------------------------------
 
     /// One rollout.

@@ -128,6 +128,50 @@ pub struct TokenRow {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// An agent on a host of its own, from its invitation on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRow {
+    /// Names it for programs, and in its requests.
+    pub id: String,
+    /// Names it for people; no two that are not revoked have the same.
+    pub name: String,
+    /// What it carries: patterns of lanes with a space between, such as `*/production`.
+    pub carries: String,
+    /// SHA-256 of the public half of its join token.
+    pub invite: Digest,
+    /// Who invited it.
+    pub invited_by: String,
+    /// When it was invited.
+    pub invited_at: Timestamp,
+    /// From when on the invitation cannot be used.
+    pub invited_till: Timestamp,
+    /// Its Ed25519 public key in hexadecimal digits, once it joined.
+    pub public_key: Option<String>,
+    /// When it joined.
+    pub joined_at: Option<Timestamp>,
+    /// Who revoked it.
+    pub revoked_by: Option<String>,
+    /// Since when it is revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Why an invitation cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InviteError {
+    /// There is none like it.
+    #[error("the join token is not known here")]
+    Unknown,
+    /// It, or the agent that it let in, was revoked.
+    #[error("the join token was revoked")]
+    Revoked,
+    /// Another key joined with it.
+    #[error("the join token was used already, at {0}")]
+    Used(Timestamp),
+    /// It was not used in time.
+    #[error("the join token expired at {0}")]
+    Expired(Timestamp),
+}
+
 /// Most attestations of one artifact.
 pub const ATTESTATIONS_MAX: u64 = 500;
 

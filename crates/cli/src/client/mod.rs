@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use airboss_ledger::{Hash, Tile};
 use airboss_model::evidence::Requirement;
+use airboss_server::api::agents::{AgentList, HostAgent, InvitedAgent, NewAgent, RevokeAgent};
 use airboss_server::api::deliveries::{DeliveryList, DeliveryQuery};
 use airboss_server::api::evidence::{
     AttestationList, AttestationQuery, ReleaseList, ReleaseNeeds, ReleaseQuery, ReleaseRequest,
@@ -388,6 +389,36 @@ impl Client {
     /// As [`ClientError`].
     pub async fn deliveries(&self, query: &DeliveryQuery) -> Result<DeliveryList, ClientError> {
         self.json(self.get("/api/v1/deliveries").query(query)).await
+    }
+
+    /// Invites an agent.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `forbidden` for who is no administrator, `conflict` where it would
+    /// carry what runs elsewhere.
+    pub async fn invite_agent(&self, request: &NewAgent) -> Result<InvitedAgent, ClientError> {
+        self.json(self.post("/api/v1/agents").json(request)).await
+    }
+
+    /// Every agent.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn agents(&self) -> Result<AgentList, ClientError> {
+        self.json(self.get("/api/v1/agents")).await
+    }
+
+    /// Revokes an agent by its name or id.
+    ///
+    /// # Errors
+    /// As [`ClientError`]; code `not_found` where there is none.
+    pub async fn revoke_agent(
+        &self,
+        name: &str,
+        request: &RevokeAgent,
+    ) -> Result<HostAgent, ClientError> {
+        let path = format!("/api/v1/agents/{}/revoke", segment(name));
+        self.json(self.post(&path).json(request)).await
     }
 
     /// Everything linked to something.

@@ -235,7 +235,8 @@ pub fn of_system(system: &SystemView, client: &str) -> Vec<Finding> {
 }
 
 fn of_agent(agent: &AgentView, server: &str, now: &str) -> Finding {
-    let id = agent.id.as_deref().unwrap_or("without a name");
+    let id = agent.name.as_ref().or(agent.id.as_ref());
+    let id = id.map_or("without a name", String::as_str);
     if let Some(since) = &agent.lost_since {
         let silent = words::between(since, now).unwrap_or_default();
         return Finding::bad(

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use crate::exit::UsageError;
 
 pub mod act;
+pub mod agents;
 pub mod artifact;
 pub mod audit;
 pub mod check;

@@ -10,7 +10,9 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::folder::Folder;
+use super::joining::{self, JoinArgs};
 use super::signals::{Stop, die_with};
+use crate::commands::agents::{InviteArgs, ListArgs, RevokeArgs};
 use crate::exit::Exit;
 
 /// What happens to services when the agent is told to stop.
@@ -22,9 +24,13 @@ pub enum OnStop {
     Stop,
 }
 
-/// Runs the agent, on a host that carries services.
+/// Runs the agent, on a host that carries services; or lets another host's agent in.
 #[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct AgentArgs {
+    /// What to do instead of running it.
+    #[command(subcommand)]
+    pub verb: Option<AgentVerb>,
     /// A controller's address; named once for each [default: the one in the data folder]
     #[arg(long, value_name = "URL")]
     pub controller: Vec<String>,
@@ -44,7 +50,20 @@ pub struct AgentArgs {
     pub supervisor: Option<u32>,
 }
 
-/// Runs until it is told to stop. The token is `$AIRBOSS_TOKEN`, or the data folder's.
+/// What to do with agents.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum AgentVerb {
+    /// Invite an agent of another host: make the token by which it joins, once
+    Token(InviteArgs),
+    /// Join, on the agent's host, with a key of its own; the token is read from $AIRBOSS_JOIN_TOKEN or standard input
+    Join(JoinArgs),
+    /// List agents: where they stand, what they carry, their versions
+    List(ListArgs),
+    /// Listen to an agent no more, at once and for good
+    Revoke(RevokeArgs),
+}
+
+/// Runs until it is told to stop. Who has joined shows its key; else the token is `$AIRBOSS_TOKEN`, or the data folder's.
 ///
 /// # Errors
 /// Where it cannot start: another agent in the folder, no token, no address.
@@ -80,13 +99,17 @@ async fn agent(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
     let folder = Folder::open(args.data_dir.as_deref())?;
     let announced = folder.announced();
+    let identity = joining::identity(&folder)?;
     let mut controllers = args.controller;
+    if let (true, Some(identity)) = (controllers.is_empty(), &identity) {
+        controllers.clone_from(&identity.controllers);
+    }
     if let (true, Ok(url)) = (controllers.is_empty(), std::env::var("AIRBOSS_SERVER")) {
         controllers.push(url);
     }
     if controllers.is_empty() {
         let here = announced.as_ref().map(|server| server.url.clone()).context(
-            "no server is known here: name its address with --controller, and set $AIRBOSS_TOKEN to the token in its data folder",
+            "no server is known here: join one: `airboss agent join --controller URL` with a token of `airboss agent token`. Or name its address with --controller, and set $AIRBOSS_TOKEN to the token in its data folder",
         )?;
         controllers.push(here);
     }
@@ -94,6 +117,7 @@ async fn agent(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<()> {
         .filter(|server| controllers == [server.url.clone()])
         .and_then(|server| server.ca));
     let token = match std::env::var("AIRBOSS_TOKEN") {
+        _ if identity.is_some() => String::new(),
         Ok(token) if !token.trim().is_empty() => token.trim().to_owned(),
         _ => folder.token()?,
     };
@@ -105,6 +129,7 @@ async fn agent(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<()> {
         Arc::new(move || clock.now()),
     );
     config.ca = ca;
+    config.identity = identity;
     let (tell, told) = watch::channel(None);
     tracing::info!(?controllers, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "agent starts");
     let mode = match args.on_stop {

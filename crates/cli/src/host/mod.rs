@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub(crate) mod folder;
+pub mod joining;
 pub mod keys;
 mod logging;
 pub mod serve;

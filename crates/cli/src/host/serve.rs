@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_model::Span;
+use airboss_runtime::roster::Roster;
 use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
@@ -169,6 +170,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     keys.prepare(clock.now())?;
     let keys = Arc::new(Serving::new(keys));
     let hub = Arc::new(Hub::new(uuid::Uuid::now_v7().to_string(), clock.now()));
+    // Known before anybody is told what to do.
+    hub.know(Roster::of(&store.agents().await?));
     let runtime =
         Runtime::start(Arc::clone(&store), hub, keys, clock.clone(), owner.clone()).await?;
     let artifacts = match &args.artifacts {
@@ -184,6 +187,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         blobs,
         token: folder.token()?,
         limits: Limits::default(),
+        door: airboss_server::door::Door::default(),
         webhooks,
         keep_record: args.keep_record,
         log_key,
@@ -192,6 +196,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     });
     folder.announce(&url, listens, args.tls_cert.as_deref())?;
     tracing::info!(%url, data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
+    tokio::spawn(Arc::clone(&runtime).keep_agents());
     tokio::spawn(airboss_server::retention::daily(Arc::clone(&site)));
     let (told, draining) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {

@@ -18,6 +18,6 @@ pub use detail::{doctor, event_line, explanation, final_line, lines_of_log};
 pub use layout::{Chunk, Line, Paper, Style, harmless, paint, visible_width};
 pub use promises::slos;
 pub use rehearsal::rehearsal;
-pub use table::{history, lanes, tokens};
+pub use table::{agents, history, lanes, tokens};
 pub use trace::trace;
 pub use tree::{Footnote, footnotes, tree};

@@ -1,5 +1,6 @@
 //! Tables: `history`, and `status` over several services.
 
+use airboss_server::api::agents::AgentList;
 use airboss_server::api::tokens::TokenView;
 use airboss_server::api::views::{LaneView, RolloutView};
 
@@ -144,7 +145,56 @@ pub fn lanes(lanes: &[LaneView]) -> Vec<Line> {
     )
 }
 
-/// Tokens, one a line.
+/// Agents, the installation's own first.
+pub fn agents(list: &AgentList) -> Vec<Line> {
+    let rows = list.agents.iter().map(|agent| {
+        let style = match agent.state.as_str() {
+            "reports" => Style::Good,
+            "revoked" => Style::Dim,
+            "invited" => Style::Warn,
+            _ => Style::Bad,
+        };
+        let version = agent.version.as_deref().unwrap_or("");
+        let is_alike = version.is_empty() || version == list.version;
+        let when = match (&agent.revoked_at, &agent.invited_till, &agent.last_seen) {
+            (Some(at), ..) => words::day_and_clock(at),
+            (_, Some(till), _) => format!("until {}", words::day_and_clock(till)),
+            (_, _, Some(at)) => words::day_and_clock(at),
+            _ => String::new(),
+        };
+        let carries = match agent.carries.is_empty() {
+            true => "everything else".to_owned(),
+            false => agent.carries.join(" "),
+        };
+        let mut lanes = agent.lanes.join(" ");
+        if !agent.strays.is_empty() {
+            lanes += &format!(" (still runs {})", agent.strays.join(" "));
+        }
+        vec![
+            Chunk::styled(agent.name.as_deref().unwrap_or("(own)"), Style::Name),
+            Chunk::new(&agent.id),
+            Chunk::styled(&agent.state, style),
+            Chunk::new(when),
+            Chunk::styled(version, if is_alike { Style::Plain } else { Style::Warn }),
+            Chunk::new(carries),
+            Chunk::new(lanes),
+        ]
+    });
+    table(
+        &[
+            "AGENT",
+            "ID",
+            "STATE",
+            "HEARD",
+            "VERSION",
+            "CARRIES",
+            "LANES NOW",
+        ],
+        rows.collect(),
+    )
+}
+
+/// Tokens, newest first.
 pub fn tokens(tokens: &[TokenView]) -> Vec<Line> {
     let rows = tokens
         .iter()

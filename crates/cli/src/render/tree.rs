@@ -438,20 +438,26 @@ fn queue(lane: &LaneView) -> Vec<Line> {
 
 fn troubles(lane: &LaneView) -> Vec<Line> {
     let mut texts = Vec::new();
+    let name = lane.agent.name.as_ref();
     match (&lane.agent.id, &lane.agent.lost_since) {
         (agent, Some(since)) => {
-            let agent = agent.as_deref().unwrap_or("?");
+            let agent = name.or(agent.as_ref()).map_or("?", String::as_str);
             let silent = words::between(since, &lane.now).unwrap_or_default();
             texts.push(format!(
                 "agent {agent} has been silent for {silent}: what is drawn is its last report. \
                  See whether it runs: `airboss doctor`"
             ));
         }
-        (None, None) => texts.push(
-            "no agent has reported yet: start one with `airboss up` or `airboss agent`".to_owned(),
-        ),
+        (None, None) => texts.push(match name {
+            Some(name) => format!(
+                "agent {name} carries this and has not reported yet: `airboss agent list` tells whether it joined"
+            ),
+            None => "no agent has reported yet: start one with `airboss up` or `airboss agent`"
+                .to_owned(),
+        }),
         (Some(_), None) => {}
     }
+    texts.extend(lane.agent.effect.clone());
     texts.extend(lane.problems.iter().cloned());
     let tags = lane.moved_tags.iter().map(|text| {
         let text = format!("! {text}");

@@ -161,12 +161,14 @@ fn a_doctor_says_what_to_do_about_each_finding() {
                 version: Some("0.2.0".into()),
                 last_seen: None,
                 lost_since: None,
+                ..AgentView::default()
             },
             AgentView {
                 id: Some("web-2".into()),
                 version: Some("0.1.0".into()),
                 last_seen: None,
                 lost_since: Some("2026-11-22T12:00:00Z".into()),
+                ..AgentView::default()
             },
         ],
         services: 1,

@@ -74,6 +74,7 @@ pub fn stable_only() -> LaneView {
             version: Some("0.1.0".into()),
             last_seen: Some("2026-11-22T12:01:05Z".into()),
             lost_since: None,
+            ..AgentView::default()
         },
         problems: vec![],
         moved_tags: vec![],

@@ -1,5 +1,6 @@
 //! The words of the HTTP API, shared by the server and its clients.
 
+pub mod agents;
 pub mod deliveries;
 pub mod evidence;
 pub mod log;

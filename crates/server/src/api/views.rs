@@ -509,16 +509,22 @@ pub struct TrafficView {
 }
 
 /// The agent behind a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentView {
     /// Its id. None where none has ever reported.
     pub id: Option<String>,
+    /// Its name, where it has a key of its own; told before its first report, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Its version of Airboss.
     pub version: Option<String>,
     /// Its last report.
     pub last_seen: Option<String>,
     /// Since when it has been silent, where it is.
     pub lost_since: Option<String>,
+    /// What goes on without it and what does not, where it does not report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
 }
 
 /// Every lane, by name.

@@ -10,9 +10,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
+use crate::access::Caller;
 use crate::problem::{Failure, Result};
 use crate::{Here, Site};
 
@@ -30,17 +31,44 @@ pub fn router() -> Router<Arc<Site>> {
 #[derive(Deserialize)]
 struct DesiredQuery {
     #[serde(default)]
+    agent: String,
+    #[serde(default)]
     after: u64,
     #[serde(default)]
     wait_ms: u64,
 }
 
-async fn desired(State(site): Here, Query(query): Query<DesiredQuery>) -> Json<Arc<DesiredSet>> {
-    let wait = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
-    Json(site.runtime.hub().desired(query.after, wait).await)
+/// Refuses one agent in the name of another.
+fn is_itself(site: &Site, caller: &Caller, agent: &str) -> Result<()> {
+    let is = match caller {
+        Caller::Agent { id } => id == agent,
+        // Who shows a token has none of the keys that others joined with.
+        _ => site.runtime.hub().roster().member(agent).is_none(),
+    };
+    if is {
+        return Ok(());
+    }
+    let why = format!("{agent} is the id of another agent, which has a key of its own");
+    Err(Failure::new(StatusCode::FORBIDDEN, "forbidden", why))
 }
 
-async fn report(State(site): Here, Json(report): Json<Report>) -> Result<Json<ReportAck>> {
+async fn desired(
+    State(site): Here,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<DesiredQuery>,
+) -> Result<Json<Arc<DesiredSet>>> {
+    is_itself(&site, &caller, &query.agent)?;
+    let wait = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
+    let hub = site.runtime.hub();
+    Ok(Json(hub.desired(&query.agent, query.after, wait).await))
+}
+
+async fn report(
+    State(site): Here,
+    Extension(caller): Extension<Caller>,
+    Json(report): Json<Report>,
+) -> Result<Json<ReportAck>> {
+    is_itself(&site, &caller, &report.agent)?;
     let now = site.runtime.clock().now();
     Ok(Json(site.runtime.hub().report(report, now)?))
 }

@@ -36,9 +36,14 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
 }
 
 fn view(site: &Site, snapshot: &Snapshot) -> LaneView {
+    let hub = site.runtime.hub();
+    let name = hub
+        .roster()
+        .carrier(snapshot.id())
+        .map(|it| it.name.clone());
     draw::lane(
         snapshot,
-        site.runtime.hub().agent().as_ref(),
+        (hub.agent(snapshot.id()).as_ref(), name),
         site.runtime.clock().now(),
         last_event(&site.runtime),
     )

@@ -7,6 +7,7 @@ pub mod lanes;
 pub mod log;
 pub mod releases;
 pub mod rollouts;
+pub mod roster;
 pub mod system;
 pub mod tokens;
 pub mod trace;

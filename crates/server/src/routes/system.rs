@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use airboss_model::time::since;
+use airboss_runtime::lane::AGENT_LOST_AFTER;
 use airboss_store::RolloutFilter;
 use axum::Json;
 use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::views::SystemView;
+use crate::api::views::{AgentView, SystemView};
 use crate::problem::Result;
 use crate::{Here, Site, draw};
 
@@ -21,22 +23,42 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
 async fn system(State(site): Here) -> Result<Json<SystemView>> {
     let store = site.runtime.store();
     let now = site.runtime.clock().now();
-    let agent = site.runtime.hub().agent();
+    let hub = site.runtime.hub();
+    let (agents, roster) = (hub.agents(), hub.roster());
     let mut warnings = Vec::new();
-    match &agent {
-        None => warnings.push(
+    if agents.is_empty() {
+        warnings.push(
             "no agent has reported since the start: nothing can be started or shifted".to_owned(),
-        ),
-        Some(agent)
-            if airboss_model::time::since(agent.last_seen, now)
-                > airboss_runtime::lane::AGENT_LOST_AFTER =>
-        {
+        );
+    }
+    let mut views = Vec::new();
+    for agent in &agents {
+        let name = roster.member(&agent.id).map(|member| member.name.clone());
+        let called = name.as_ref().unwrap_or(&agent.id);
+        let silent = since(agent.last_seen, now) > AGENT_LOST_AFTER;
+        if silent {
+            let at = agent.last_seen;
+            warnings.push(format!("agent {called} has been silent since {at}"));
+        }
+        if !agent.strays.is_empty() {
+            let lanes: Vec<_> = agent.strays.iter().map(ToString::to_string).collect();
             warnings.push(format!(
-                "agent {} has been silent since {}",
-                agent.id, agent.last_seen
+                "agent {called} runs {} still, which it does not carry: stop the agent on its host with --on-stop stop, or end the processes there",
+                lanes.join(", ")
             ));
         }
-        Some(_) => {}
+        views.push(AgentView {
+            name,
+            ..draw::agent_view(Some(agent))
+        });
+    }
+    for member in roster.members() {
+        if member.public_key.is_some() && agents.iter().all(|agent| agent.id != member.id) {
+            warnings.push(format!(
+                "agent {} has joined and not reported since the start",
+                member.name
+            ));
+        }
     }
     if let Some(apart) = site.runtime.clock().drift() {
         warnings.push(format!(
@@ -58,10 +80,7 @@ async fn system(State(site): Here) -> Result<Json<SystemView>> {
         store: site.store.clone(),
         store_findings: store.verify().await?,
         free_bytes: free_bytes(&site.data_dir),
-        agents: agent
-            .iter()
-            .map(|agent| draw::agent_view(Some(agent)))
-            .collect(),
+        agents: views,
         services: u64::try_from(store.services().await?.len()).unwrap_or(u64::MAX),
         in_progress: u64::try_from(open.len()).unwrap_or(u64::MAX),
         warnings,

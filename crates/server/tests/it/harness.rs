@@ -69,6 +69,7 @@ impl Server {
             blobs,
             token: TOKEN.to_owned(),
             limits: Limits::default(),
+            door: airboss_server::door::Door::default(),
             webhooks: Senders::new(senders).unwrap(),
             keep_record: None,
             log_key: log_key(),
@@ -230,7 +231,7 @@ impl Agent {
         let runtime = Arc::clone(runtime);
         let task = tokio::spawn(async move {
             for number in 1.. {
-                let set = runtime.hub().desired(0, Duration::ZERO).await;
+                let set = runtime.hub().desired("a", 0, Duration::ZERO).await;
                 let report = Report {
                     agent: "a".to_owned(),
                     boot: "b".to_owned(),

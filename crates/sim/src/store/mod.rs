@@ -2,6 +2,7 @@
 //!
 //! It keeps every promise of the conformance suite that SQLite is held to; the suite runs over it.
 
+mod agents;
 mod attested;
 mod own;
 mod shelf;
@@ -13,11 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use airboss_ledger::{Frontier, Hash, Record, Tile};
 use airboss_model::{Digest, LaneId, Origin, ReleaseId, RolloutId, ServiceName, Timestamp};
 use airboss_store::{
-    ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed, DeliveryFilter,
-    DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow,
-    KeptArtifact, LaneRow, NewAttestation, NewEvent, NewInboxEntry, NoteRow, Pruning, RecordFilter,
-    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
-    TagSeen, TokenRow,
+    AgentRow, ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed,
+    DeliveryFilter, DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow,
+    InboxEntry, InputRow, InviteError, KeptArtifact, LaneRow, NewAttestation, NewEvent,
+    NewInboxEntry, NoteRow, Pruning, RecordFilter, ReleaseFilter, ReleaseRow, Removal, Result,
+    RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -388,6 +389,52 @@ impl Store for SimStore {
     }
     async fn tokens(&self, limit: u32) -> Result<Vec<TokenRow>> {
         self.call("tokens", |t| Ok(t.tokens(limit))).await
+    }
+    async fn invite_agent(&self, agent: &AgentRow) -> Result<()> {
+        self.call("the invitation of an agent", |t| {
+            t.agents.invite(agent)?;
+            let (by, at) = (&agent.invited_by, agent.invited_at);
+            let message = format!("agent {} was invited by {by}", agent.name);
+            t.tell("agent_invited", message, agent, by, at);
+            Ok(())
+        })
+        .await
+    }
+    async fn join_agent(
+        &self,
+        invite: &Digest,
+        key: &str,
+        at: Timestamp,
+    ) -> Result<Result<AgentRow, InviteError>> {
+        self.call("the joining of an agent", |t| {
+            let before = t.agents.all();
+            let joined = t.agents.join(invite, key, at);
+            if let Ok(row) = &joined
+                && before != t.agents.all()
+            {
+                let message = format!("agent {} joined", row.name);
+                t.tell("agent_joined", message, row, &row.name, at);
+            }
+            Ok(joined)
+        })
+        .await
+    }
+    async fn agents(&self) -> Result<Vec<AgentRow>> {
+        self.call("agents", |t| Ok(t.agents.all())).await
+    }
+    async fn revoke_agent(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<AgentRow>> {
+        self.call("the revocation of an agent", |t| {
+            let before = t.agents.all();
+            let revoked = t.agents.revoke(id, by, at);
+            if let Some(row) = &revoked
+                && before != t.agents.all()
+            {
+                let message = format!("agent {} was revoked by {by}", row.name);
+                t.tell("agent_revoked", message, row, by, at);
+            }
+            Ok(revoked)
+        })
+        .await
     }
     async fn revoke_token(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<TokenRow>> {
         self.call("the revocation of a token", |t| {

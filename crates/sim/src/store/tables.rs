@@ -13,6 +13,7 @@ use airboss_store::{
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::agents::Agents;
 use super::shelf::Shelf;
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -65,6 +66,7 @@ pub struct Tables {
     notes: BTreeMap<(LaneId, String), NoteRow>,
     rollouts: Vec<RolloutRow>,
     tokens: Vec<TokenRow>,
+    pub(super) agents: Agents,
     frontier: Frontier,
     hashes: BTreeMap<(u8, u64), Hash>,
     /// What happened, for those who listen; see [`Tables::hints`].

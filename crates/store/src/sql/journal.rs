@@ -48,6 +48,24 @@ enum Column {
 
 use Column::{Bytes, Hidden, Integer, Text};
 
+pub(super) const AGENTS: Kept = Kept {
+    table: "agents",
+    noun: "agent",
+    key: &[Text("id")],
+    rest: &[
+        Integer("number"),
+        Text("name"),
+        Text("carries"),
+        Hidden("invite"),
+        Text("invited_by"),
+        Integer("invited_at"),
+        Integer("invited_till"),
+        Text("public_key"),
+        Integer("joined_at"),
+        Text("revoked_by"),
+        Integer("revoked_at"),
+    ],
+};
 pub(super) const ARTIFACTS: Kept = Kept {
     table: "artifacts",
     noun: "artifact",
@@ -153,6 +171,7 @@ pub(super) const TOKENS: Kept = Kept {
 
 /// Every table whose rows are sealed. What the others hold is told in `docs/verification.md`.
 pub(super) const KEPT: &[&Kept] = &[
+    &AGENTS,
     &ARTIFACTS,
     &ATTESTATIONS,
     &BUILDS,

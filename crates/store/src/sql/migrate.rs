@@ -43,6 +43,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "record",
         include_str!("../../migrations/0015_record.sql"),
     ),
+    (
+        16,
+        "agents",
+        include_str!("../../migrations/0016_agents.sql"),
+    ),
 ];
 
 /// The step that brought the record of the installation and the guards of the log.

@@ -3,6 +3,7 @@
 //! Each noun has a module with its SQL, written once for SQLite and PostgreSQL; [`db`] runs it on
 //! either. One connection writes ([`writer`]), a few read.
 
+mod agents;
 mod artifacts;
 mod attestations;
 mod builds;
@@ -44,11 +45,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::{
-    ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed, DeliveryFilter,
-    DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow, InboxEntry, InputRow,
-    KeptArtifact, LaneRow, NewAttestation, NewEvent, NewInboxEntry, NoteRow, Pruning, RecordFilter,
-    ReleaseFilter, ReleaseRow, Removal, Result, RolloutFilter, RolloutRow, ServiceRow, Store,
-    TagSeen, TokenRow,
+    AgentRow, ArtifactFilter, ArtifactRow, AttestationRow, BuildRow, Commit, Committed,
+    DeliveryFilter, DeliveryRow, DocumentRow, EffectRow, EventFilter, EventRow, EvidenceRow,
+    InboxEntry, InputRow, InviteError, KeptArtifact, LaneRow, NewAttestation, NewEvent,
+    NewInboxEntry, NoteRow, Pruning, RecordFilter, ReleaseFilter, ReleaseRow, Removal, Result,
+    RolloutFilter, RolloutRow, ServiceRow, Store, TagSeen, TokenRow,
 };
 use codec::limit;
 use connect::Connect;
@@ -415,6 +416,35 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn last_event(&self) -> Result<u64> {
         let query = events::last(&self.readers);
         self.read("the reading of the newest event", query).await
+    }
+
+    async fn invite_agent(&self, agent: &AgentRow) -> Result<()> {
+        self.writer.run(agents::Invite(agent.clone())).await
+    }
+    async fn join_agent(
+        &self,
+        invite: &Digest,
+        key: &str,
+        at: Timestamp,
+    ) -> Result<Result<AgentRow, InviteError>> {
+        let join = agents::Join {
+            invite: *invite,
+            key: key.to_owned(),
+            at,
+        };
+        self.writer.run(join).await
+    }
+    async fn agents(&self) -> Result<Vec<AgentRow>> {
+        let query = agents::all(&self.readers);
+        self.read("the reading of agents", query).await
+    }
+    async fn revoke_agent(&self, id: &str, by: &str, at: Timestamp) -> Result<Option<AgentRow>> {
+        let revoke = agents::Revoke {
+            id: id.to_owned(),
+            by: by.to_owned(),
+            at,
+        };
+        self.writer.run(revoke).await
     }
 
     async fn log_head(&self) -> Result<Frontier> {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::artifact::{ArtifactError, ArtifactStore, hint};
 use super::child::end_strays;
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, Proof};
 use super::config::{AgentConfig, Clock, StopMode};
 use super::instance::News;
 use super::journal::{Journal, State};
@@ -162,7 +162,12 @@ impl Agent {
             source,
         };
         let (journal, state) = Journal::open(&root)?;
-        let clients = Client::each(&config.controllers, &config.token, config.ca.as_deref())?;
+        let identity = config.identity;
+        let proof = match &identity {
+            Some(identity) => Proof::own(identity)?,
+            None => Proof::Token(config.token),
+        };
+        let clients = Client::each(&config.controllers, &proof, config.ca.as_deref())?;
         let kernel_boot = super::artifact::boot_id();
         let site = Arc::new(Site {
             artifacts: ArtifactStore::open(&root, clients.clone())?,
@@ -181,6 +186,8 @@ impl Agent {
             Some(state) => (state.agent, state.lanes, state.kernel_boot == kernel_boot),
             None => (Uuid::now_v7().to_string(), Vec::new(), true),
         };
+        // Who joined is called as it was let in.
+        let id = identity.map_or(id, |identity| identity.agent);
         let boot = Uuid::new_v4().to_string();
         let mut agent = Self {
             links: clients

@@ -1,13 +1,20 @@
 //! The agent's side of the HTTP conversation with the controller.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_model::Digest;
+use ed25519_dalek::SigningKey;
 use futures_util::{Stream, StreamExt};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 
+use super::identity::{
+    ANSWER_HEADER, Greeting, Identity, JoinToken, Joined, Shown, answer_text, is_signed, public_of,
+    sign_request,
+};
 use super::protocol::{DesiredSet, LogAnswer, Report, ReportAck};
 
 /// Most bytes of a JSON answer (16 MiB).
@@ -16,6 +23,10 @@ const MAX_ANSWER: usize = 16 << 20;
 const CONNECT: Duration = Duration::from_secs(2);
 /// A stretch without any byte after which a transfer has failed.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long a greeting, or joining, may take.
+const GREETING: Duration = Duration::from_secs(10);
+/// The header that says that a session is not known, or not any more.
+pub const SESSION_UNKNOWN: &str = "airboss-session-unknown";
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +48,29 @@ pub enum ClientError {
         /// Its address.
         controller: String,
     },
+    /// 401 or 403 to an agent with a key of its own.
+    #[error("the controller at {controller} refuses this agent: {why}")]
+    Refused {
+        /// Its address.
+        controller: String,
+        /// What it said.
+        why: String,
+    },
+    /// An answer without the installation's signature.
+    #[error(
+        "the answer to {request} from {controller} is not signed by the installation that this agent joined: another server answers there, or somebody stands between. Nothing of it is believed"
+    )]
+    Stranger {
+        /// Its address.
+        controller: String,
+        /// Method and path.
+        request: String,
+    },
+    /// The file with the agent's key is damaged.
+    #[error(
+        "the agent's identity cannot be used: its keys are no keys. Restore its file from a backup, or join again"
+    )]
+    Identity,
     /// Any other status than success.
     #[error("the controller at {controller} answered {status} to {request}: {text}")]
     Status {
@@ -100,16 +134,61 @@ pub fn trusting(
     Ok(builder.tls_certs_only(certificates))
 }
 
+/// How an agent proves who it is.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// By a token that it shares with the controller.
+    Token(String),
+    /// By a key of its own.
+    Own(Arc<Keys>),
+}
+
+/// The keys of an agent that has joined.
+pub(super) struct Keys {
+    agent: String,
+    own: SigningKey,
+    installation: [u8; 32],
+}
+
+impl std::fmt::Debug for Keys {
+    /// Without the keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys")
+            .field("agent", &self.agent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Proof {
+    /// By the key of an identity.
+    pub fn own(identity: &Identity) -> Result<Self, ClientError> {
+        let (own, installation) = identity.keys().ok_or(ClientError::Identity)?;
+        Ok(Self::Own(Arc::new(Keys {
+            agent: identity.agent.clone(),
+            own,
+            installation,
+        })))
+    }
+}
+
 /// Talks to one controller.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     controller: String,
-    token: String,
+    proof: Proof,
+    /// The session that the controller drew last, and the number of the newest request in it.
+    session: Arc<Mutex<Option<(String, u64)>>>,
+}
+
+/// An answer, and what its signature is over, where it has to have one.
+struct Answer {
+    response: Response,
+    to: Option<String>,
 }
 
 impl Client {
-    pub fn new(controller: &str, token: &str, ca: Option<&Path>) -> Result<Self, ClientError> {
+    pub fn new(controller: &str, proof: Proof, ca: Option<&Path>) -> Result<Self, ClientError> {
         let controller = controller.trim_end_matches('/').to_owned();
         let http = trusting(reqwest::Client::builder(), &controller, ca)
             .map_err(|why| ClientError::Unreachable {
@@ -128,17 +207,20 @@ impl Client {
         Ok(Self {
             http,
             controller,
-            token: token.to_owned(),
+            proof,
+            session: Arc::default(),
         })
     }
 
     /// One for each controller.
     pub fn each(
         controllers: &[String],
-        token: &str,
+        proof: &Proof,
         ca: Option<&Path>,
     ) -> Result<Vec<Self>, ClientError> {
-        let clients = controllers.iter().map(|one| Self::new(one, token, ca));
+        let clients = controllers
+            .iter()
+            .map(|one| Self::new(one, proof.clone(), ca));
         clients.collect()
     }
 
@@ -201,7 +283,8 @@ impl Client {
         let request = self.http.get(self.url(&path)).timeout(MAX_TRANSFER);
         let answer = tokio::time::timeout(SILENCE, self.send(request, format!("GET {path}")))
             .await
-            .unwrap_or_else(|_| Err(self.silent()))?;
+            .unwrap_or_else(|_| Err(self.silent()))?
+            .response;
         let this = self.clone();
         let stream = futures_util::stream::unfold(
             Some((Box::pin(answer.bytes_stream()), this)),
@@ -236,49 +319,218 @@ impl Client {
         }
     }
 
-    async fn send(&self, request: RequestBuilder, named: String) -> Result<Response, ClientError> {
-        let answer = request
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+    async fn send(&self, request: RequestBuilder, named: String) -> Result<Answer, ClientError> {
+        let keys = match &self.proof {
+            Proof::Token(token) => {
+                let sent = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+                let response = sent
+                    .send()
+                    .await
+                    .map_err(|error| self.unreachable(&error))?;
+                return self.succeeded(response, named, None).await;
+            }
+            Proof::Own(keys) => keys,
+        };
+        let mut again = true;
+        loop {
+            let (session, number) = self.in_session(keys).await?;
+            let shown = Shown {
+                agent: keys.agent.clone(),
+                session: session.clone(),
+                number,
+                signature: String::new(),
+            };
+            let (response, to) = self.send_signed(&request, keys, shown).await?;
+            let unknown = response.status() == StatusCode::UNAUTHORIZED
+                && response.headers().contains_key(SESSION_UNKNOWN);
+            if !(unknown && again) {
+                return self.succeeded(response, named, Some(to)).await;
+            }
+            // The controller was started anew, or drew another session for this agent.
+            again = false;
+            let mut known = self.session.lock().await;
+            known.take_if(|(known, _)| *known == session);
+        }
+    }
+
+    /// Signs a request and sends it; its answer, with what that has to be signed over.
+    async fn send_signed(
+        &self,
+        request: &RequestBuilder,
+        keys: &Keys,
+        shown: Shown,
+    ) -> Result<(Response, String), ClientError> {
+        let copy = request.try_clone().map(RequestBuilder::build);
+        let mut request = match copy {
+            Some(built) => built.map_err(|error| self.unreachable(&error))?,
+            None => return Err(ClientError::Nobody),
+        };
+        let url = request.url();
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let body = request.body().and_then(reqwest::Body::as_bytes);
+        let body = body.unwrap_or_default();
+        let shown = sign_request(&keys.own, shown, request.method().as_str(), &path, body);
+        let value = header::HeaderValue::from_str(&shown.to_header());
+        let value = value.map_err(|_| ClientError::Identity)?;
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+        let response = self.http.execute(request).await;
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        Ok((response, shown.signature))
+    }
+
+    /// The session with the controller and the next number in it; a greeting where there is none.
+    async fn in_session(&self, keys: &Keys) -> Result<(String, u64), ClientError> {
+        let mut known = self.session.lock().await;
+        let (session, number) = match &mut *known {
+            Some(known) => known,
+            none => none.insert((self.greet(keys).await?, 0)),
+        };
+        *number += 1;
+        Ok((session.clone(), *number))
+    }
+
+    async fn greet(&self, keys: &Keys) -> Result<String, ClientError> {
+        let (path, word) = ("/agent/v1/hello", uuid::Uuid::new_v4().simple().to_string());
+        let request = self
+            .http
+            .get(self.url(path))
+            .query(&[("agent", keys.agent.as_str()), ("word", &word)])
+            .timeout(GREETING);
+        let sent = request
             .send()
             .await
             .map_err(|error| self.unreachable(&error))?;
-        let status = answer.status();
+        let named = format!("GET {path}");
+        let answer = self.succeeded(sent, named.clone(), Some(word)).await?;
+        let greeting: Greeting = self.believed(answer, named, &keys.installation).await?;
+        Ok(greeting.session)
+    }
+
+    /// The answer, where its status says that it is one.
+    async fn succeeded(
+        &self,
+        response: Response,
+        named: String,
+        to: Option<String>,
+    ) -> Result<Answer, ClientError> {
+        let status = response.status();
         if status.is_success() {
-            return Ok(answer);
+            return Ok(Answer { response, to });
         }
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(ClientError::Token {
-                controller: self.controller.clone(),
-            });
-        }
-        let text = read_up_to(answer, 4096).await.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).chars().take(300).collect();
-        Err(ClientError::Status {
-            controller: self.controller.clone(),
-            status,
-            request: named,
-            text,
+        let text = read_up_to(response, 4096).await.unwrap_or_default();
+        let text: String = String::from_utf8_lossy(&text).chars().take(300).collect();
+        let controller = self.controller.clone();
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        Err(match (refused, to) {
+            (true, None) => ClientError::Token { controller },
+            (true, Some(_)) => ClientError::Refused {
+                controller,
+                why: message(&text).unwrap_or(text),
+            },
+            (false, _) => ClientError::Status {
+                controller,
+                status,
+                request: named,
+                text,
+            },
         })
     }
 
     async fn json<T: DeserializeOwned>(
         &self,
-        answer: Response,
+        answer: Answer,
         request: String,
     ) -> Result<T, ClientError> {
+        match &self.proof {
+            Proof::Own(keys) => self.believed(answer, request, &keys.installation).await,
+            Proof::Token(_) => self.read(answer.response, &request).await?.1,
+        }
+    }
+
+    /// An answer that the installation signed.
+    async fn believed<T: DeserializeOwned>(
+        &self,
+        answer: Answer,
+        request: String,
+        installation: &[u8; 32],
+    ) -> Result<T, ClientError> {
+        let signature = answer.response.headers().get(ANSWER_HEADER).cloned();
+        let (bytes, read) = self.read(answer.response, &request).await?;
+        let text = answer_text(answer.to.as_deref().unwrap_or_default(), &bytes);
+        let signature = signature.as_ref().and_then(|value| value.to_str().ok());
+        if !signature.is_some_and(|signature| is_signed(installation, &text, signature)) {
+            return Err(ClientError::Stranger {
+                controller: self.controller.clone(),
+                request,
+            });
+        }
+        read
+    }
+
+    /// An answer's bytes, and what they say.
+    #[allow(
+        clippy::type_complexity,
+        reason = "read by two callers a few lines above"
+    )]
+    async fn read<T: DeserializeOwned>(
+        &self,
+        response: Response,
+        request: &str,
+    ) -> Result<(Vec<u8>, Result<T, ClientError>), ClientError> {
         let unreadable = |why: String| ClientError::Unreadable {
             controller: self.controller.clone(),
-            request: request.clone(),
+            request: request.to_owned(),
             why,
         };
-        let bytes = read_up_to(answer, MAX_ANSWER + 1)
+        let bytes = read_up_to(response, MAX_ANSWER + 1)
             .await
             .map_err(|error| self.unreachable(&error))?;
         if bytes.len() > MAX_ANSWER {
             return Err(unreadable("it is larger than 16 MiB".to_owned()));
         }
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
+        let read = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()));
+        Ok((bytes, read))
     }
+}
+
+/// Lets an agent with the public half of `seed` in by a join token. The controller is believed
+/// where it signs its answer with the key that the token names.
+///
+/// # Errors
+/// Where the controller does not answer, refuses the token, or is another one.
+pub async fn join(
+    token: &JoinToken,
+    seed: &[u8; 32],
+    controllers: Vec<String>,
+    ca: Option<&Path>,
+) -> Result<Identity, ClientError> {
+    let controller = controllers.first().ok_or(ClientError::Nobody)?;
+    let client = Client::new(controller, Proof::Token(String::new()), ca)?;
+    let asked = token.request(&public_of(seed));
+    let path = "/agent/v1/join";
+    let request = client.http.post(client.url(path)).json(&asked);
+    let sent = request.timeout(GREETING).send().await;
+    let response = sent.map_err(|error| client.unreachable(&error))?;
+    let named = format!("POST {path}");
+    let answer = client
+        .succeeded(response, named.clone(), Some(asked.signature))
+        .await?;
+    let joined: Joined = client.believed(answer, named, &token.installation).await?;
+    Ok(Identity::new(
+        &joined,
+        seed,
+        &token.installation,
+        controllers,
+    ))
+}
+
+/// What a problem of the API says to people.
+fn message(text: &str) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_str(text).ok()?;
+    Some(problem.get("message")?.as_str()?.to_owned())
 }
 
 /// The longest that the transfer of one archive may take.

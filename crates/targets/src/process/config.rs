@@ -11,6 +11,8 @@ use std::time::Duration;
 use airboss_model::Timestamp;
 use airboss_proxy::Options;
 
+use super::identity::Identity;
+
 /// Tells the wall-clock time. Durations are measured with the monotonic clock, never with this.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -21,8 +23,10 @@ pub struct AgentConfig {
     /// The controllers' addresses, such as `http://127.0.0.1:4180`. Each is told everything; whose
     /// claim on a lane is the newest is obeyed.
     pub controllers: Vec<String>,
-    /// The token that agent and controller share.
+    /// The token that agent and controller share; not used by an agent with an identity.
     pub token: String,
+    /// Who the agent is, where it has joined with a key of its own.
+    pub identity: Option<Identity>,
     /// The PEM file with the certificates to trust for an `https` controller; the system's where
     /// there is none.
     pub ca: Option<PathBuf>,
@@ -61,6 +65,7 @@ impl AgentConfig {
             data_dir: data_dir.into(),
             controllers,
             token: token.into(),
+            identity: None,
             ca: None,
             clock,
             report_every: Duration::from_millis(200),

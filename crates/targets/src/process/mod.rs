@@ -20,6 +20,7 @@ mod client;
 mod config;
 mod environment;
 mod health;
+pub mod identity;
 mod instance;
 mod journal;
 mod lane;
@@ -35,6 +36,6 @@ mod router;
 mod routing;
 
 pub use agent::{AgentError, MAX_LANES, run};
-pub use client::{ClientError, trusting};
+pub use client::{ClientError, SESSION_UNKNOWN, join, trusting};
 pub use config::{AgentConfig, Clock, StopMode};
 pub use routing::{routed, waits_for};

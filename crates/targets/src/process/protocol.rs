@@ -1,11 +1,13 @@
-//! What agent and controller say to each other, JSON over HTTP, with the shared token as
-//! `Authorization: Bearer …`.
+//! What agent and controller say to each other, JSON over HTTP: with the installation's token as
+//! `Authorization: Bearer …`, or signed by both as [`identity`](super::identity) says.
 //!
 //! | request | answer | when |
 //! |---|---|---|
 //! | `GET /agent/v1/desired?agent=ID&after=VERSION&wait_ms=N` | [`DesiredSet`] | always under way: the controller answers as soon as it has a version above `after`, or after `wait_ms` with what it has |
 //! | `POST /agent/v1/report` [`Report`] | [`ReportAck`] | at least 4 times a second, and at once after something was applied or changed |
 //! | `GET /agent/v1/blobs/DIGEST` | the archive's bytes | when an arm needs an artifact that is not here |
+//! | `POST /agent/v1/join` [`JoinRequest`](super::identity::JoinRequest) | [`Joined`](super::identity::Joined) | once, with a join token |
+//! | `GET /agent/v1/hello?agent=ID&word=W` | [`Greeting`](super::identity::Greeting) | before the first signed request, and when the session is not known any more |
 //! | `POST /agent/v1/logs/ID` [`LogAnswer`] | nothing | when the desired set asks for logs |
 
 use airboss_model::target::{Desired, Observed};

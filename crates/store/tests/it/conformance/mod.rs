@@ -2,6 +2,7 @@
 //! `suite!(path::of::an::async::fn)`, where the function makes an empty store in a value with
 //! a field `store`.
 
+pub mod agents;
 pub mod attested;
 pub mod claims;
 pub mod commits;
@@ -18,6 +19,10 @@ macro_rules! suite {
     // The same promises for another purpose.
     (@all $purpose:ident $($with:tt)*) => {
         crate::conformance::suite! { @$purpose $($with)*;
+            agents:
+                an_invitation_is_used_once_and_by_who_used_it_first
+                an_invitation_ends
+                a_revoked_agent_stays_revoked_and_its_name_is_free;
             attested:
                 the_same_document_about_the_same_artifact_is_one
                 documents_are_kept_all_or_none
