@@ -19,7 +19,7 @@ impl Server {
     /// # Panics
     /// Where there is no PostgreSQL or it does not start; the script says why.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_in(&std::env::temp_dir(), arguments)
+        Self::start_by(&[], &std::env::temp_dir(), arguments)
     }
 
     /// The same, with its data somewhere in this folder.
@@ -27,6 +27,19 @@ impl Server {
     /// # Panics
     /// Where there is no PostgreSQL or it does not start; the script says why.
     pub fn start_in(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_by(&[], folder, arguments)
+    }
+
+    /// The same on a host of its own: in this network namespace.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_on(space: &str, arguments: &[&str]) -> Self {
+        let by = ["ip", "netns", "exec", space];
+        Self::start_by(&by, &std::env::temp_dir(), arguments)
+    }
+
+    fn start_by(by: &[&str], folder: &Path, arguments: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres.sh");
         // Tests of other crates take this file in and lie one folder deeper.
         let script = if Path::new(script).exists() {
@@ -34,7 +47,9 @@ impl Server {
         } else {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres.sh")
         };
-        let child = Command::new(script)
+        let words: Vec<&str> = by.iter().copied().chain([script]).collect();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .args(arguments)
             .env("TMPDIR", folder)
             .stdin(Stdio::piped())

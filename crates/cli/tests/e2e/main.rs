@@ -21,6 +21,7 @@ mod folder;
 mod harness;
 mod keys;
 mod lifecycle;
+mod partitions;
 mod registry;
 mod replicas;
 mod steering;

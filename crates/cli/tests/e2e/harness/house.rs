@@ -68,6 +68,8 @@ pub struct House {
     pub listen: SocketAddr,
     /// Variables that every process of it gets besides.
     pub variables: Vec<(&'static str, &'static str)>,
+    /// The network namespace that commands are typed in, where it is another than the test's.
+    pub within: Option<String>,
     /// The server that commands are sent to, where it is not the folder's own.
     pub server: Option<String>,
     running: Vec<Child>,
@@ -83,6 +85,7 @@ impl House {
                 .unwrap(),
             listen: xtask::ports::free().unwrap(),
             variables: Vec::new(),
+            within: None,
             server: None,
             running: Vec::new(),
         };
@@ -126,7 +129,15 @@ impl House {
 
     /// `airboss` with these words, as a user calls it in this folder.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_airboss"));
+        let program = env!("CARGO_BIN_EXE_airboss");
+        let mut command = match &self.within {
+            Some(space) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", space, program]);
+                ip
+            }
+            None => Command::new(program),
+        };
         command
             .args(words)
             .current_dir(self.path())

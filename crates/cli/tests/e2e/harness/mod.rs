@@ -3,6 +3,7 @@
 pub mod house;
 pub mod http;
 pub mod manifest;
+pub mod network;
 pub mod processes;
 pub mod relay;
 pub mod replicas;
