@@ -58,8 +58,8 @@ impl Event {
             Self::Stalled { .. } | Self::StepUnconfirmed { .. } => part("data plane"),
             Self::Paused { by, .. } | Self::Resumed { by, .. } => Some((person(by), false)),
             Self::Promoted { .. } => part("plan"),
+            Self::TargetLost { .. } => part("agent"),
             Self::Observed { .. }
-            | Self::TargetLost { .. }
             | Self::DesiredChanged { .. }
             | Self::StepShifting { .. }
             | Self::RollbackStaged { .. }

@@ -327,7 +327,9 @@ impl Event {
                 format!("started: {} {}{note}", plan.strategy, steps.join(" → "))
             }
             Self::Observed { seen } => observed_message(seen),
-            Self::TargetLost { since } => format!("the target has been silent since {since}"),
+            Self::TargetLost { since } => format!(
+                "the target has been silent since {since}; until it reports nothing moves, and an exposure ends by its lease"
+            ),
             Self::DesiredChanged { desired } => desired_message(desired),
             Self::StepShifting {
                 weight, ready_took, ..
