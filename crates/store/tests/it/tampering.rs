@@ -17,6 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::OnceCell;
 
+use crate::conformance::agents::invited;
 use crate::conformance::attested::said;
 use crate::conformance::known::artifact;
 use crate::conformance::tokens::token;
@@ -136,6 +137,10 @@ async fn fill(store: &dyn Store) {
             .put_token(&token(&format!("t{content}"), content))
             .await
             .unwrap();
+        let agent = invited(&format!("web-{content}"), content);
+        store.invite_agent(&agent).await.unwrap();
+        let joined = store.join_agent(&agent.invite, "key", at(2)).await;
+        joined.unwrap().unwrap();
     }
     let seen = TagSeen {
         digest: digest(1),
@@ -146,6 +151,7 @@ async fn fill(store: &dyn Store) {
         .await
         .unwrap();
     store.revoke_token("t7", "eve", at(3)).await.unwrap();
+    store.revoke_agent("a7", "eve", at(3)).await.unwrap();
     for (seq, name) in [(4, "shop/production"), (5, "shop/staging")] {
         let id: LaneId = lane(name);
         let number = store.allocate_rollout(&id.service()).await.unwrap();

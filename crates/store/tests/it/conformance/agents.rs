@@ -4,7 +4,8 @@ use airboss_store::{AgentRow, InviteError, Store, StoreError};
 
 use crate::make::{at, digest};
 
-fn invited(name: &str, number: u8) -> AgentRow {
+/// An agent that is invited, under an id made of the number.
+pub fn invited(name: &str, number: u8) -> AgentRow {
     AgentRow {
         id: format!("a{number}"),
         name: name.to_owned(),
