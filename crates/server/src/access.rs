@@ -222,6 +222,7 @@ impl Caller {
         match self {
             Self::Token { name, .. } => name.clone(),
             Self::Installation => "the holder of the installation's own token".to_owned(),
+            Self::Agent { id } => format!("agent {id}"),
         }
     }
 
