@@ -2,7 +2,8 @@
 //!
 //! Every request but `GET /healthz` and signed events ([`crate::webhook`]) shows a token: the installation's own, which lies in the data
 //! folder and may do everything, or one that an administrator made, with scopes, an end and a
-//! name. A token's text is kept nowhere; the store has its SHA-256.
+//! name. A token's text is kept nowhere; the store has its SHA-256. Agents of other hosts sign
+//! their requests instead ([`crate::door`]).
 
 use std::fmt;
 use std::num::NonZeroU32;
