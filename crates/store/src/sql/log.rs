@@ -7,7 +7,7 @@ use airboss_ledger::{Entry, Frontier, HASH_BYTES, Hash, Record, Texts, Tile};
 use futures_util::TryStreamExt as _;
 
 use super::codec::{Columns as _, integer};
-use super::db::{Db, Pool, Row, Sql};
+use super::db::{Db, Dialect, Pool, Row, Sql};
 use super::fault::Fault;
 use super::script::Script;
 use crate::RecordFilter;
@@ -36,8 +36,18 @@ const UNSEALED: &str =
 const CHUNK: usize = 4096;
 
 pub(super) const HEAD: &str = "SELECT size, frontier FROM log WHERE \"only\" = 1";
-const HASHES: &str = "SELECT hash FROM log_hashes
-    WHERE level = $1 AND place >= $2 AND place < $3 ORDER BY place";
+/// Hashes of one level as one value: to take each as a row costs far more than to read it.
+macro_rules! select_hashes {
+    ($joined:literal) => {
+        concat!(
+            "SELECT count(*) AS count, ",
+            $joined,
+            " AS hashes FROM log_hashes WHERE level = $1 AND place >= $2 AND place < $3"
+        )
+    };
+}
+const SQLITE_HASHES: &str = select_hashes!("unhex(group_concat(hex(hash), '' ORDER BY place))");
+const POSTGRES_HASHES: &str = select_hashes!("string_agg(hash, ''::bytea ORDER BY place)");
 
 /// Texts of records that one call returns at most, in bytes; the first record always fits.
 const RECORD_BYTES: usize = 8 << 20;
@@ -152,14 +162,35 @@ pub(super) async fn head(db: &Pool) -> Result<Frontier, Fault> {
 
 /// The hashes of a tile; fewer than its width where the log is smaller.
 pub(super) async fn tile(db: &Pool, tile: Tile) -> Result<Vec<Hash>, Fault> {
-    let first = integer(tile.first())?;
-    let rows = Sql::new(HASHES)
-        .bind(i64::from(tile.level))
-        .bind(first)
-        .bind(first.saturating_add(i64::from(tile.width)))
-        .fetch_all(db)
+    let first = tile.first();
+    let end = first.saturating_add(tile.width.into());
+    hashes(&mut db.take().await?, tile.level.into(), first, end).await
+}
+
+/// The hashes of a level from one place up to another, without those that are not there.
+pub(super) async fn hashes(
+    db: &mut Db,
+    level: u32,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Hash>, Fault> {
+    let select = match db.dialect() {
+        Dialect::Sqlite => SQLITE_HASHES,
+        Dialect::Postgres => POSTGRES_HASHES,
+    };
+    let row = Sql::new(select)
+        .bind(i64::from(level))
+        .bind(integer(from)?)
+        .bind(integer(to)?)
+        .fetch_one(db)
         .await?;
-    rows.iter().map(read_hash).collect()
+    let bytes = row.maybe_bytes("hashes")?.unwrap_or_default();
+    match Hash::many(&bytes) {
+        Some(hashes) if hashes.len() as u64 == row.count("count")? => Ok(hashes),
+        _ => Err(Fault::unreadable(
+            "a hash of the ledger has not 32 bytes".into(),
+        )),
+    }
 }
 
 pub(super) async fn records(

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use airboss_ledger::{Frontier, Hash, Record};
+use airboss_ledger::{Frontier, Hash};
+use futures_util::TryStreamExt as _;
 
 use super::codec::{Columns as _, integer};
 use super::db::{Db, Sql};
 use super::fault::{Broken, Fault};
-use super::log::{HEAD, read_hash, read_head, read_record, select_records};
+use super::log::{self, HEAD, read_hash, read_head, read_record, select_records};
 
 /// Events that are compared at once.
 const CHUNK: u64 = 1_024;
@@ -23,6 +24,16 @@ const ENDS: &str = "SELECT
     coalesce((SELECT max(place) + 1 FROM log_hashes WHERE level = 0), 0) AS leaves,
     (SELECT last FROM event_numbers WHERE \"only\" = 1) AS numbered,
     (SELECT count(*) FROM log_hashes WHERE level > 0) AS inner_hashes";
+
+/// What is kept of an event once its leaf is made.
+struct Found {
+    lane: String,
+    seq: u64,
+    kind: String,
+    is_wordless: bool,
+    /// None where it cannot be a leaf.
+    leaf: Option<Hash>,
+}
 
 /// Every finding, the first wrong event first. The caller holds a transaction, so that commits
 /// meanwhile do not show.
@@ -49,7 +60,7 @@ pub(super) async fn check(db: &mut Db) -> Result<Vec<String>, Fault> {
     while after < end && findings.len() < FINDINGS {
         let upto = (after + CHUNK).min(end);
         let records = records(db, after, upto, &mut findings).await?;
-        for record in records.values().filter(|it| it.removed.is_some()) {
+        for record in records.values().filter(|it| it.is_wordless) {
             removed.insert(record.lane.clone(), record.seq);
         }
         let hashes = hashes(db, 0, after, upto).await?;
@@ -87,7 +98,7 @@ pub(super) async fn check(db: &mut Db) -> Result<Vec<String>, Fault> {
 
 fn compare(
     number: u64,
-    record: Option<&Record>,
+    record: Option<&Found>,
     sealed: Option<&Hash>,
     size: u64,
 ) -> Option<String> {
@@ -102,7 +113,7 @@ fn compare(
             "the seal of event {number} ({} of {}) was removed",
             it.kind, it.lane
         )),
-        (Some(it), Some(sealed)) if it.leaf().ok().as_ref() != Some(sealed) => Some(format!(
+        (Some(it), Some(sealed)) if it.leaf.as_ref() != Some(sealed) => Some(format!(
             "event {number} ({} of {}), the input of its decision or the event before it in its lane is not what was sealed",
             it.kind, it.lane
         )),
@@ -149,22 +160,20 @@ async fn inner_differ(db: &mut Db, inner: &[(u32, u64, Hash)], stored: u64) -> R
     Ok(false)
 }
 
-/// Events by their number. One that cannot be read is told and left out.
+/// Events by their number, each hashed while the database reads the next. One that cannot be read is
+/// told and left out.
 async fn records(
     db: &mut Db,
     after: u64,
     upto: u64,
     findings: &mut Vec<String>,
-) -> Result<BTreeMap<u64, Record>, Fault> {
-    let rows = Sql::new(EVENTS)
-        .bind(integer(after)?)
-        .bind(integer(upto)?)
-        .fetch_all(db)
-        .await?;
+) -> Result<BTreeMap<u64, Found>, Fault> {
+    let sql = Sql::new(EVENTS).bind(integer(after)?).bind(integer(upto)?);
+    let mut rows = db.fetch(sql);
     let mut records = BTreeMap::new();
-    for row in &rows {
+    while let Some(row) = rows.try_next().await? {
         let number = row.count("number")?;
-        match read_record(row) {
+        match read_record(&row) {
             Ok(record) => {
                 if row
                     .maybe_integer("input_at")?
@@ -175,7 +184,14 @@ async fn records(
                         record.kind, record.lane
                     ));
                 }
-                records.insert(number, record);
+                let found = Found {
+                    leaf: record.leaf().ok(),
+                    is_wordless: record.removed.is_some(),
+                    lane: record.lane,
+                    seq: record.seq,
+                    kind: record.kind,
+                };
+                records.insert(number, found);
             }
             Err(Fault::Broken(Broken::Unreadable(why))) => {
                 findings.push(format!(
@@ -188,7 +204,13 @@ async fn records(
     Ok(records)
 }
 
+/// Hashes by their place.
 async fn hashes(db: &mut Db, level: u32, from: u64, to: u64) -> Result<BTreeMap<u64, Hash>, Fault> {
+    if let Ok(all) = log::hashes(db, level, from, to).await
+        && all.len() as u64 == to - from
+    {
+        return Ok((from..to).zip(all).collect());
+    }
     let rows = Sql::new(HASHES)
         .bind(i64::from(level))
         .bind(integer(from)?)

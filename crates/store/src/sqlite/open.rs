@@ -23,6 +23,8 @@ use crate::sql::{migrate, verify};
 use crate::{Result, StoreError};
 
 const WHAT: &str = "the opening of the store";
+/// Rows that a connection reads ahead of who takes them, so that neither waits for the other at each.
+const ROWS_AHEAD: usize = 256;
 const MARKER: &str = "An Airboss store was created beside this file. It stays here so that a lost database is noticed\ninstead of being replaced by an empty one. Remove it only to start empty on purpose.\n";
 
 /// Opens the store; see [`SqliteStore::open`].
@@ -74,6 +76,7 @@ fn connect_options(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(options.busy_timeout)
+        .row_buffer_size(ROWS_AHEAD)
         // The log moves into the database every 16 MiB instead of every 4: that costs two more
         // flushes, and pages that changed often in between are written once.
         .pragma("wal_autocheckpoint", "4096")

@@ -1,9 +1,11 @@
 //! A server's whole log, from its first event.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use airboss_ledger::{Checkpoint, Hash, TILE_WIDTH, Tile, VerifyingKey, Walk};
+use airboss_ledger::{Checkpoint, Hash, Record, TILE_WIDTH, Tile, VerifyingKey, Walk};
+use airboss_model::LaneId;
 use airboss_server::api::log::RecordQuery;
 use anyhow::Context as _;
 
@@ -60,6 +62,7 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
         return tampered(context, &what);
     }
     let mut walk = Walk::default();
+    let mut told = HashMap::new();
     let mut leaves: Vec<Hash> = Vec::new();
     let mut is_as_before = earlier.as_ref().is_none_or(|it| it.size == 0);
     while walk.frontier().size() < checkpoint.size {
@@ -79,6 +82,7 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
             return tampered(context, &what);
         }
         for record in &records {
+            note_removal(record, &mut told);
             match walk.step(record) {
                 Ok(leaf) => leaves.push(leaf),
                 Err(error) => return tampered(context, &error.to_string()),
@@ -92,6 +96,9 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
     }
     if walk.frontier().root() != checkpoint.root {
         let what = first_wrong(&client, &leaves).await?;
+        return tampered(context, &what);
+    }
+    if let Some(what) = unfounded(walk.removed(), &told) {
         return tampered(context, &what);
     }
     if let Some(earlier) = earlier.filter(|_| !is_as_before) {
@@ -113,6 +120,31 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
         checkpoint.size, checkpoint.origin
     ))?;
     Ok(Exit::Done)
+}
+
+/// Notes up to which commit words of lanes were removed, where a record of the installation says so.
+fn note_removal(record: &Record, told: &mut HashMap<String, u64>) {
+    if record.kind != "history_removed" || record.lane != LaneId::installation().as_str() {
+        return;
+    }
+    let Ok(body) = serde_json::from_str(&record.body) else {
+        return;
+    };
+    for row in super::evidence::rows(&body, "pruned_to") {
+        if let (Some(lane), Some(seq)) = (row["lane"].as_str(), row["seq"].as_u64()) {
+            let to = told.entry(lane.to_owned()).or_default();
+            *to = seq.max(*to);
+        }
+    }
+}
+
+/// The first lane of which words are gone that no record says were removed.
+fn unfounded(removed: &HashMap<String, u64>, told: &HashMap<String, u64>) -> Option<String> {
+    let beyond = |(lane, seq): &(&String, &u64)| told.get(*lane).is_none_or(|to| to < *seq);
+    let (lane, seq) = removed.iter().filter(beyond).min()?;
+    Some(format!(
+        "the words of {lane} up to commit {seq} are gone, and nothing says that they were removed"
+    ))
 }
 
 fn earlier(path: &Path, keys: &[VerifyingKey]) -> anyhow::Result<Checkpoint> {
@@ -139,4 +171,38 @@ async fn first_wrong(client: &Client, leaves: &[Hash]) -> anyhow::Result<String>
         }
     }
     Ok("events and tiles agree, but they are not what the checkpoint was signed for".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_may_be_gone_only_up_to_where_a_sealed_record_of_the_installation_says() {
+        let mut record = Record {
+            number: 9,
+            previous: 0,
+            lane: LaneId::installation().as_str().to_owned(),
+            seq: 1,
+            rollout: None,
+            at: 0,
+            kind: "history_removed".to_owned(),
+            message: String::new(),
+            body: r#"{"rows":[{"table":"pruned_to","row":{"lane":"shop/production","seq":7}}]}"#
+                .to_owned(),
+            input: String::new(),
+            removed: None,
+        };
+        let mut told = HashMap::new();
+        note_removal(&record, &mut told);
+        let gone = |lane: &str, seq| unfounded(&HashMap::from([(lane.to_owned(), seq)]), &told);
+        assert_eq!(gone("shop/production", 7), None);
+        insta::assert_snapshot!(gone("shop/production", 8).unwrap(), @"the words of shop/production up to commit 8 are gone, and nothing says that they were removed");
+        assert!(gone("shop/staging", 1).is_some());
+
+        record.lane = "shop/production".to_owned();
+        let mut told = HashMap::new();
+        note_removal(&record, &mut told);
+        assert!(told.is_empty(), "a lane says nothing of the installation");
+    }
 }
