@@ -28,9 +28,12 @@ const LASTING: f64 = 30.0;
 const ETA_MIN: f64 = 0.02;
 /// At most this part of a proof's exponent is taken off for its error.
 const MOST_ERROR: f64 = 0.5;
-/// A pseudo-block this much larger than the largest one seen stands for what a short history has
-/// not shown yet.
+/// A pseudo-block this much larger than the largest one seen stands for what a history has not
+/// shown yet; ...
 const PSEUDO: f64 = 1.25;
+/// ... a shorter history than this has shown less: the block grows with the fourth root of what is
+/// missing, as the largest of heavy-tailed clumps does.
+const PSEUDO_SECONDS: f64 = 3_600.0;
 /// Sums are kept in bins with their first two moments: exact to third order. Bins are this wide ...
 const BIN: f64 = 0.05;
 /// ... up to here, and a twentieth of the sum beyond, where only small exponents matter.
@@ -119,13 +122,14 @@ impl Sums {
         }
     }
 
-    /// The largest eta in [.02, 1] whose mean is at most 1. The mean is convex in eta and 1 at 0,
+    /// The largest eta in [.02, 1] whose mean is at most 1, with a pseudo-block so many times the
+    /// largest one. The mean is convex in eta and 1 at 0,
     /// so everything below that eta is sound too.
-    fn eta(&self, pseudo: bool) -> f64 {
+    fn eta(&self, pseudo: Option<f64>) -> f64 {
         if self.count == 0.0 {
             return 1.0;
         }
-        let pseudo = pseudo.then_some(PSEUDO * self.largest);
+        let pseudo = pseudo.map(|times| times * self.largest);
         if self.mean(1.0, pseudo) <= 1.0 {
             return 1.0;
         }
@@ -219,7 +223,10 @@ impl BlockSums {
             (0..BLOCKS.len())
                 .map(|length| {
                     let sums = &self.closed[length * self.alternatives + k];
-                    sums[caution as usize].eta(caution != Caution::None)
+                    let sums = &sums[caution as usize];
+                    let seen = sums.count * BLOCKS[length] as f64 / self.open.len() as f64;
+                    let times = PSEUDO * (PSEUDO_SECONDS / seen).max(1.0).powf(0.25);
+                    sums.eta((caution != Caution::None).then_some(times))
                 })
                 .fold(1.0, f64::min)
         })
@@ -247,7 +254,7 @@ impl BlockSums {
     pub fn proof_eta(&self, apart: f64, few: f64) -> f64 {
         let of = |sums: &[Sums; 3]| {
             let sums = &sums[Caution::None as usize];
-            let eta = sums.eta(false);
+            let eta = sums.eta(None);
             if eta >= CLEAN_ETA {
                 return 1.0;
             }
