@@ -173,8 +173,5 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
         .collect();
     left.sort();
     assert_eq!(left, ["incoming"]);
-    assert_eq!(
-        std::fs::read_dir(folder.join("incoming")).unwrap().count(),
-        0
-    );
+    assert_eq!(crate::harness::files_in(&folder.join("incoming")), 0);
 }

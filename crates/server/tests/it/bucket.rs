@@ -141,12 +141,8 @@ async fn a_bucket_keeps_what_a_folder_keeps_and_gives_it_back_byte_for_byte() {
         blobs.remove(&digest).await.unwrap();
         assert_eq!(blobs.size(&digest).await.unwrap(), None);
     }
-    assert_eq!(
-        std::fs::read_dir(folder.path().join("artifacts/incoming"))
-            .unwrap()
-            .count(),
-        0
-    );
+    let incoming = folder.path().join("artifacts/incoming");
+    assert_eq!(crate::harness::files_in(&incoming), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

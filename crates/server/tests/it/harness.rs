@@ -330,3 +330,13 @@ pub fn requests(desired: &Desired, bad: &impl Fn(&str) -> u64) -> Vec<TrafficInc
         .map(|arm| increment(&arm.arm))
         .collect()
 }
+
+/// Files in a folder and in the folders in it.
+pub fn files_in(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|it| it.unwrap().path());
+    entries
+        .map(|path| if path.is_dir() { files_in(&path) } else { 1 })
+        .sum()
+}
