@@ -83,6 +83,11 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     if let Some(blobs) = &args.serve.blobs {
         serve.args(["--blobs", blobs]);
     }
+    if let Some(artifacts) = &args.serve.artifacts {
+        serve.args(["--artifacts"]).arg(artifacts);
+    }
+    // It may hold a password, which a list of processes would show.
+    serve.database.clone_from(&args.serve.database);
     let mut agent = Part::new("agent", &logs)?;
     let on_stop = if args.leave_running {
         OnStop::Leave
@@ -184,6 +189,7 @@ struct Part {
     verb: &'static str,
     args: Vec<std::ffi::OsString>,
     log: PathBuf,
+    database: Option<String>,
     log_from: u64,
     child: Option<Child>,
     started: Instant,
@@ -202,6 +208,7 @@ impl Part {
             args: Vec::new(),
             log,
             log_from: 0,
+            database: None,
             child: None,
             started: Instant::now(),
             deaths: 0,
@@ -237,6 +244,7 @@ impl Part {
             .arg(self.verb)
             .args(&self.args)
             .args(["--supervisor", &std::process::id().to_string()])
+            .envs(self.database.iter().map(|url| ("AIRBOSS_DATABASE", url)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
