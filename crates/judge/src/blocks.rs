@@ -123,8 +123,7 @@ impl Sums {
     }
 
     /// The largest eta in [.02, 1] whose mean is at most 1, with a pseudo-block so many times the
-    /// largest one. The mean is convex in eta and 1 at 0,
-    /// so everything below that eta is sound too.
+    /// largest one. The mean is convex in eta and 1 at 0, so everything below that eta is sound too.
     fn eta(&self, pseudo: Option<f64>) -> f64 {
         if self.count == 0.0 {
             return 1.0;

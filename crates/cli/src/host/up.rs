@@ -59,35 +59,7 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     let began = Instant::now();
 
     let mut serve = Part::new("serve", &logs)?;
-    serve.args(["--listen", &args.serve.listen.to_string()]);
-    if args.serve.insecure_listen {
-        serve.args(["--insecure-listen"]);
-    }
-    for (flag, file) in [
-        ("--tls-cert", &args.serve.tls_cert),
-        ("--tls-key", &args.serve.tls_key),
-    ] {
-        if let Some(file) = file {
-            serve.args([flag]).arg(file);
-        }
-    }
-    if let Some(url) = &args.serve.url {
-        serve.args(["--url", url]);
-    }
-    for webhook in &args.serve.webhooks {
-        serve.args(["--webhook", &webhook.to_string()]);
-    }
-    if let Some(keep) = &args.serve.keep_record {
-        serve.args(["--keep-record", &keep.to_string()]);
-    }
-    if let Some(blobs) = &args.serve.blobs {
-        serve.args(["--blobs", blobs]);
-    }
-    if let Some(artifacts) = &args.serve.artifacts {
-        serve.args(["--artifacts"]).arg(artifacts);
-    }
-    // It may hold a password, which a list of processes would show.
-    serve.database.clone_from(&args.serve.database);
+    hand_on(&args.serve, &mut serve);
     let mut agent = Part::new("agent", &logs)?;
     let on_stop = if args.leave_running {
         OnStop::Leave
@@ -140,6 +112,52 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Every flag of `serve` that was given, `--listen` first. The fields are named one by one so that
+/// none that comes later is forgotten.
+fn hand_on(args: &ServeArgs, serve: &mut Part) {
+    let ServeArgs {
+        listen,
+        tls_cert,
+        tls_key,
+        url,
+        insecure_listen,
+        database,
+        artifacts,
+        // Both are the supervisor's to say.
+        data_dir: _,
+        supervisor: _,
+        blobs,
+        webhooks,
+        keep_record,
+    } = args;
+    serve.args(["--listen", &listen.to_string()]);
+    if *insecure_listen {
+        serve.args(["--insecure-listen"]);
+    }
+    for (flag, path) in [
+        ("--tls-cert", tls_cert),
+        ("--tls-key", tls_key),
+        ("--artifacts", artifacts),
+    ] {
+        if let Some(path) = path {
+            serve.args([flag]).arg(path);
+        }
+    }
+    for (flag, text) in [("--url", url), ("--blobs", blobs)] {
+        if let Some(text) = text {
+            serve.args([flag, text]);
+        }
+    }
+    for webhook in webhooks {
+        serve.args(["--webhook", &webhook.to_string()]);
+    }
+    if let Some(keep) = keep_record {
+        serve.args(["--keep-record", &keep.to_string()]);
+    }
+    // It may hold a password, which a list of processes would show.
+    serve.database.clone_from(database);
 }
 
 async fn stop_parts(agent: &mut Part, serve: &mut Part) -> anyhow::Result<()> {

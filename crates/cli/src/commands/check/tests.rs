@@ -9,15 +9,12 @@ fn checked(text: &str, output: Output) -> (ExitCode, String, String) {
         offline: false,
         output,
     };
+    answered(&args, &|_| Told::default(), text)
+}
+
+fn answered(args: &CheckArgs, ask: &Ask, text: &str) -> (ExitCode, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = run(
-        &args,
-        &|_| Told::default(),
-        &mut text.as_bytes(),
-        &mut out,
-        &mut err,
-    )
-    .unwrap();
+    let code = run(args, ask, &mut text.as_bytes(), &mut out, &mut err).unwrap();
     let string = |bytes| String::from_utf8(bytes).unwrap();
     (code, string(out), string(err))
 }
@@ -108,16 +105,7 @@ fn at_a_known_traffic_each_step_says_how_long_it_takes_and_what_it_finds() {
             offline: false,
             output,
         };
-        let mut out = Vec::new();
-        run(
-            &args,
-            &|_| Told::default(),
-            &mut GOOD.as_bytes(),
-            &mut out,
-            &mut std::io::sink(),
-        )
-        .unwrap();
-        String::from_utf8(out).unwrap()
+        answered(&args, &|_| Told::default(), GOOD).1
     };
     let busy = answer("500/s", Output::Text);
     assert!(busy.contains("  Expects   1%: about "), "{busy}");
@@ -162,27 +150,9 @@ fn a_server_at_hand_tells_the_usual_traffic_and_what_no_slo_sees() {
         "bad: \"status >= 500\", routes: [POST /pay]",
     );
     let bare = bare.replace("under: 250ms", "under: 250ms, routes: [GET /export]");
-    let mut out = Vec::new();
-    run(
-        &args,
-        &told,
-        &mut bare.as_bytes(),
-        &mut out,
-        &mut std::io::sink(),
-    )
-    .unwrap();
-    insta::assert_snapshot!("check_with_a_server", String::from_utf8(out).unwrap());
+    insta::assert_snapshot!("check_with_a_server", answered(&args, &told, &bare).1);
     args.offline = true;
-    let mut out = Vec::new();
-    run(
-        &args,
-        &told,
-        &mut bare.as_bytes(),
-        &mut out,
-        &mut std::io::sink(),
-    )
-    .unwrap();
-    assert!(!String::from_utf8(out).unwrap().contains("Expects"));
+    assert!(!answered(&args, &told, &bare).1.contains("Expects"));
 }
 
 #[test]
@@ -236,16 +206,7 @@ fn what_is_required_is_told_with_how_to_hand_it_in_and_what_is_there() {
             offline,
             output: Output::Text,
         };
-        let mut out = Vec::new();
-        run(
-            &args,
-            &ask,
-            &mut text.as_bytes(),
-            &mut out,
-            &mut std::io::sink(),
-        )
-        .unwrap();
-        String::from_utf8(out).unwrap()
+        answered(&args, &ask, &text).1
     };
     insta::assert_snapshot!("required", answer(false));
     assert!(!answer(true).contains("1.4.0"));
