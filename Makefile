@@ -14,11 +14,11 @@ demo: ## play the product against live processes: ship, judge, take back (about 
 	@$(CARGO) xtask demo
 
 test: ## everything that CI runs
-	@scripts/need.sh --rust docker-registry gcc nginx postgresql python3-venv skopeo wrk
+	@scripts/need.sh --rust docker-registry faketime gcc nginx postgresql python3-venv skopeo wrk
 	@scripts/test.sh
 
 e2e: ## only the end-to-end tests
-	@scripts/need.sh --rust docker-registry gcc nginx postgresql skopeo wrk
+	@scripts/need.sh --rust docker-registry faketime gcc nginx postgresql skopeo wrk
 	$(CARGO) build -p checkout
 	$(CARGO) test -p airboss-cli --test e2e -- --test-threads 2
 

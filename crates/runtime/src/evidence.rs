@@ -12,12 +12,12 @@ use airboss_attest::{
 use airboss_model::evidence::{ItemVerdict, Requirement};
 use airboss_model::{Digest, LaneId, ReleaseId, Timestamp};
 use airboss_store::{
-    ArtifactFilter, AttestationRow, DocumentRow, NewAttestation, NewEvent, NoteRow, Store,
-    StoreError,
+    ArtifactFilter, AttestationRow, DocumentRow, NewAttestation, Store, StoreError,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::lock;
+use crate::setting::{self, Setting};
 
 /// Whom an installation believes, and what it signs with.
 pub trait Keys: Send + Sync + 'static {
@@ -276,32 +276,15 @@ impl Evidence {
         trust: &Trust,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let lane = LaneId::installation();
-        let topic = format!("trust {controller}");
-        let body = serde_json::json!({ "controller": controller, "trust": written(trust)? });
-        let known = self.store.note(&lane, &topic).await?;
-        let is_known = match &known {
-            Some(note) => note.body == body,
-            None => *trust == Trust::default(),
+        let setting = Setting {
+            topic: "trust",
+            controller,
+            body: serde_json::json!({ "controller": controller, "trust": written(trust)? }),
+            is_default: *trust == Trust::default(),
         };
-        if is_known {
-            return Ok(());
-        }
-        let event = NewEvent {
-            rollout: None,
-            kind: "trust_changed".to_owned(),
-            message: believed(trust),
-            body: body.clone(),
-        };
-        self.store.seal(&event, controller, now).await?;
-        // Should this get lost, the same is sealed once more.
-        let note = NoteRow {
-            lane,
-            topic,
-            body,
-            at: now,
-        };
-        self.store.put_note(&note).await
+        let told = |_: Option<&_>| believed(trust);
+        setting::record(&*self.store, &setting, "trust_changed", told, controller, now).await?;
+        Ok(())
     }
 
     /// Checks every signed document again; the artifacts of which something stands otherwise now.

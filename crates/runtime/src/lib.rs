@@ -18,6 +18,7 @@ mod make;
 mod neighbours;
 mod project;
 pub mod roster;
+pub mod setting;
 mod second;
 mod turn;
 

@@ -100,8 +100,10 @@ impl FromStr for Scope {
     }
 }
 
-/// Paths that only an administrator changes.
+/// Paths that are an administrator's alone.
 const ADMINISTRATION: [&str; 2] = ["/api/v1/tokens", "/api/v1/retention"];
+/// Paths that others read and only an administrator changes.
+const ADMINISTERED: [&str; 2] = ["/api/v1/agents", "/api/v1/log/retention"];
 
 /// The scope that a request needs. What is not known to need less needs `ship` to change
 /// something; the OpenAPI document says the same of each operation, from here.
@@ -113,7 +115,7 @@ pub fn needed(method: &Method, path: &str) -> Scope {
     if is_under("/agent/v1") {
         Scope::Agent
     } else if ADMINISTRATION.into_iter().any(is_under)
-        || is_under("/api/v1/agents") && method != Method::GET
+        || ADMINISTERED.into_iter().any(is_under) && method != Method::GET
     {
         Scope::Admin
     } else if method == Method::GET || method == Method::HEAD {
@@ -390,6 +392,8 @@ mod tests {
             (Method::GET, "/api/v1/tokens", Scope::Admin),
             (Method::POST, "/api/v1/tokens/t1/revoke", Scope::Admin),
             (Method::POST, "/api/v1/retention", Scope::Admin),
+            (Method::POST, "/api/v1/log/retention", Scope::Admin),
+            (Method::GET, "/api/v1/log/retention", Scope::Read),
             (Method::GET, "/api/v1/tokensible", Scope::Read),
             (Method::GET, "/agent/v1/desired", Scope::Agent),
             (Method::GET, "/api/v1/agents", Scope::Read),

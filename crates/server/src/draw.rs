@@ -402,8 +402,15 @@ pub fn rollout(row: &RolloutRow) -> RolloutView {
     }
 }
 
+/// What is said in the place of words that are gone.
+const WORDLESS: &str = "(its words were removed by retention; its seal stays in the log)";
+
 /// An event.
 pub fn event(row: EventRow) -> EventView {
+    let message = match row.is_wordless() {
+        true => WORDLESS.to_owned(),
+        false => row.message,
+    };
     EventView {
         number: row.number,
         service: row.lane.service().to_string(),
@@ -411,7 +418,7 @@ pub fn event(row: EventRow) -> EventView {
         rollout: row.rollout.map(|rollout| rollout.to_string()),
         at: row.at.to_string(),
         kind: row.kind,
-        message: row.message,
+        message,
         body: row.body,
     }
 }

@@ -105,6 +105,7 @@ fn api() -> OpenApiRouter<Arc<Site>> {
         .merge(routes::lanes::router())
         .merge(routes::events::router())
         .merge(routes::log::router())
+        .merge(routes::retention::router())
         .merge(routes::trace::router())
         .merge(routes::system::router())
         .merge(routes::tokens::router())

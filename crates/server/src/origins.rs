@@ -3,7 +3,7 @@
 use airboss_model::{Digest, ReleaseId};
 use airboss_store::{ArtifactFilter, KeptArtifact, Store};
 
-use crate::api::views::{ArtifactDetail, OriginView, RemovalView};
+use crate::api::artifacts::{ArtifactDetail, OriginView, RemovalView};
 use crate::problem::Result;
 
 /// Most artifacts of one tag that are looked at.

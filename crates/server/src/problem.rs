@@ -165,7 +165,7 @@ impl From<BlobError> for Failure {
     fn from(error: BlobError) -> Self {
         let (status, code) = match &error {
             BlobError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            BlobError::Broken { .. } | BlobError::Empty => {
+            BlobError::Broken { .. } | BlobError::Empty | BlobError::NotAccepted(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid")
             }
             full if full.is_disk_full() => {

@@ -350,6 +350,8 @@ pub trait Store: Send + Sync + 'static {
     /// Removes the words of a lane's old history and keeps their hashes, so that every seal and every
     /// proof still holds; says so in the installation's lane. Returns how many events lost their
     /// words. Events are then read without message and body, inputs of such commits not at all.
+    /// Measurements go where no event of their rollout keeps its words; bodies of answered commands
+    /// and finished effects go too.
     async fn prune(&self, pruning: &Pruning) -> Result<u64>;
 
     // ---- several controllers -------------------------------------------------------------

@@ -415,6 +415,13 @@ pub struct EventRow {
     pub body: serde_json::Value,
 }
 
+impl EventRow {
+    /// Whether retention removed its words: then it has neither message nor body.
+    pub fn is_wordless(&self) -> bool {
+        self.message.is_empty() && self.body.is_null()
+    }
+}
+
 /// Something to do after its commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EffectRow {

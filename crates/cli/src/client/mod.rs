@@ -2,29 +2,22 @@
 
 mod error;
 pub mod follow;
+mod known;
+mod log;
 mod sse;
 
-use std::path::Path;
 use std::time::Duration;
 
-use airboss_ledger::{Hash, Tile};
-use airboss_model::evidence::Requirement;
 use airboss_server::api::agents::{AgentList, HostAgent, InvitedAgent, NewAgent, RevokeAgent};
 use airboss_server::api::deliveries::{DeliveryList, DeliveryQuery};
-use airboss_server::api::evidence::{
-    AttestationList, AttestationQuery, ReleaseList, ReleaseNeeds, ReleaseQuery, ReleaseRequest,
-    ReleaseView,
-};
-use airboss_server::api::log::{LogRetention, RecordList, RecordQuery};
 use airboss_server::api::requests::{
-    ActionRequest, ArtifactQuery, EventQuery, LogQuery, OriginRequest, RetentionRequest,
-    RollbackRequest, RolloutQuery, ShipRequest, TagRequest,
+    ActionRequest, EventQuery, LogQuery, RollbackRequest, RolloutQuery, ShipRequest,
 };
 use airboss_server::api::tokens::{MadeToken, NewToken, TokenList, TokenView};
 use airboss_server::api::trace::{Trace, TraceQuery};
 use airboss_server::api::views::{
-    Accepted, ArtifactDetail, ArtifactList, ArtifactView, EventList, Explanation, LaneList,
-    LogView, RetentionReport, RolloutList, RolloutView, SloList, SystemView,
+    Accepted, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView, SloList,
+    SystemView,
 };
 use airboss_targets::process::trusting;
 use futures_util::Stream;
@@ -32,7 +25,6 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::bytes::Bytes;
-use tokio_util::io::ReaderStream;
 
 pub use error::ClientError;
 pub use sse::{Parser, SseEvent, TooLong};
@@ -43,7 +35,7 @@ use crate::home::{Server, Whereabouts};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take; uploads and live streams have no such bound.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long retention may take: it removes one archive after the other.
+/// How long retention may take: it removes one archive, or one lane's words, after the other.
 const RETENTION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How often a release is asked for when its answer is lost; its key makes it one release.
 const SHIP_ATTEMPTS: u32 = 3;
@@ -181,95 +173,6 @@ impl Client {
         self.json(self.get(&path).query(&query)).await
     }
 
-    /// Registers a version.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `version_pinned` where it stands for other content.
-    pub async fn register(&self, request: &ReleaseRequest) -> Result<ReleaseView, ClientError> {
-        self.json(self.post("/api/v1/releases").json(request)).await
-    }
-
-    /// A release with everything that is known of it.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `not_found` where there is none.
-    pub async fn release(&self, id: &str) -> Result<ReleaseView, ClientError> {
-        self.release_for(id, None).await
-    }
-
-    /// As [`Self::release`], with how it stands to these requirements instead of those of the
-    /// manifest that the server has.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `not_found` where there is none.
-    pub async fn release_for(
-        &self,
-        id: &str,
-        require: Option<&Vec<Requirement>>,
-    ) -> Result<ReleaseView, ClientError> {
-        let query = ReleaseNeeds {
-            require: require.and_then(|it| serde_json::to_string(it).ok()),
-        };
-        let path = format!("/api/v1/releases/{}", segment(id));
-        self.json(self.get(&path).query(&query)).await
-    }
-
-    /// Releases, newest first.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn releases(&self, query: &ReleaseQuery) -> Result<ReleaseList, ClientError> {
-        self.json(self.get("/api/v1/releases").query(query)).await
-    }
-
-    /// Hands documents about an artifact in.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `invalid` where they cannot be taken.
-    pub async fn attest(
-        &self,
-        digest: &str,
-        query: &AttestationQuery,
-        bytes: Vec<u8>,
-    ) -> Result<AttestationList, ClientError> {
-        let path = format!("/api/v1/artifacts/{}/attestations", segment(digest));
-        self.json(self.post(&path).query(query).body(bytes)).await
-    }
-
-    /// One artifact, by its whole digest.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `not_found` where it is not kept.
-    pub async fn artifact(&self, digest: &str) -> Result<ArtifactDetail, ClientError> {
-        let path = format!("/api/v1/artifacts/{}", segment(digest));
-        self.json(self.get(&path)).await
-    }
-
-    /// The documents about an artifact.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn attestations(&self, digest: &str) -> Result<AttestationList, ClientError> {
-        let path = format!("/api/v1/artifacts/{}/attestations", segment(digest));
-        self.json(self.get(&path)).await
-    }
-
-    /// A document about an artifact as it was received, or the envelope that Airboss signed.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `not_found` where there is none.
-    pub async fn document(
-        &self,
-        digest: &str,
-        id: &str,
-        envelope: bool,
-    ) -> Result<Bytes, ClientError> {
-        let (digest, id) = (segment(digest), segment(id));
-        let path = format!("/api/v1/artifacts/{digest}/attestations/{id}");
-        self.bytes(self.get(&path).query(&[("envelope", envelope)]))
-            .await
-    }
-
     /// What a service's history says of its SLOs.
     ///
     /// # Errors
@@ -311,51 +214,6 @@ impl Client {
     /// As [`ClientError`].
     pub async fn system(&self) -> Result<SystemView, ClientError> {
         self.json(self.get("/api/v1/system")).await
-    }
-
-    /// The log's signed checkpoint.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn log_checkpoint(&self) -> Result<String, ClientError> {
-        self.text(self.get("/api/v1/log/checkpoint")).await
-    }
-
-    /// The public key that the server says signs its log.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn log_key(&self) -> Result<String, ClientError> {
-        self.text(self.get("/api/v1/log/key")).await
-    }
-
-    /// The hashes of a tile of the log.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `not_found` where the log is smaller.
-    pub async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>, ClientError> {
-        let path = format!("/api/v1/log/tile/{tile}");
-        let bytes = self.bytes(self.get(&path)).await?;
-        Hash::many(&bytes)
-            .filter(|hashes| hashes.len() == usize::from(tile.width))
-            .ok_or_else(|| self.strange(&format!("its tile {tile} has another length")))
-    }
-
-    /// Events exactly as they are stored.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn log_records(&self, query: &RecordQuery) -> Result<RecordList, ClientError> {
-        self.json(self.get("/api/v1/log/records").query(query))
-            .await
-    }
-
-    /// What the log keeps, and what retention removes of it next.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn log_retention(&self) -> Result<LogRetention, ClientError> {
-        self.json(self.get("/api/v1/log/retention")).await
     }
 
     /// Makes a token.
@@ -454,80 +312,6 @@ impl Client {
     ) -> Result<Accepted, ClientError> {
         let path = format!("/api/v1/services/{}/rollback", segment(service));
         self.json(self.post(&path).json(request)).await
-    }
-
-    /// Sends an archive of `size` bytes; `sent` is told the bytes gone so far. The server knows it
-    /// by its content, so sending it twice keeps it once.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `too_large` above the server's limit.
-    pub async fn upload(
-        &self,
-        archive: &Path,
-        size: u64,
-        source: &str,
-        sent: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<ArtifactView, ClientError> {
-        use futures_util::StreamExt as _;
-        let file = tokio::fs::File::open(archive)
-            .await
-            .map_err(|error| ClientError::Setup {
-                why: format!("cannot read {}: {error}", archive.display()),
-            })?;
-        let mut gone = 0;
-        let body = ReaderStream::with_capacity(file, 128 << 10).inspect(move |part| {
-            gone += part.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            sent(gone);
-        });
-        let request = self
-            .authorised(self.http.post(self.at("/api/v1/artifacts")))
-            .query(&[("source", source)])
-            .header(header::CONTENT_TYPE, "application/x-tar")
-            .header(header::CONTENT_LENGTH, size)
-            .body(reqwest::Body::wrap_stream(body));
-        self.json(request).await
-    }
-
-    /// Artifacts, those kept last first.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn artifacts(&self, query: &ArtifactQuery) -> Result<ArtifactList, ClientError> {
-        self.json(self.get("/api/v1/artifacts").query(query)).await
-    }
-
-    /// Notes where an artifact was taken from.
-    ///
-    /// # Errors
-    /// As [`ClientError`]; code `not_found` where its content is not kept.
-    pub async fn put_origin(
-        &self,
-        digest: &str,
-        origin: &OriginRequest,
-    ) -> Result<ArtifactDetail, ClientError> {
-        let path = format!("/api/v1/artifacts/{}/origins", segment(digest));
-        let request = self.authorised(self.http.put(self.at(&path)));
-        self.json(request.timeout(ANSWER_TIMEOUT).json(origin))
-            .await
-    }
-
-    /// Notes what a registry's tag points to.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn put_tag(&self, tag: &TagRequest) -> Result<(), ClientError> {
-        self.bytes(self.post("/api/v1/tags").json(tag)).await?;
-        Ok(())
-    }
-
-    /// Removes what retention does not keep, or says what that would be.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn retain(&self, request: &RetentionRequest) -> Result<RetentionReport, ClientError> {
-        let send = self.authorised(self.http.post(self.at("/api/v1/retention")));
-        self.json(send.timeout(RETENTION_TIMEOUT).json(request))
-            .await
     }
 
     /// Ships a release. `key` makes it one release however often it is sent.

@@ -12,10 +12,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use airboss_ledger::VerifyingKey;
+use airboss_model::Timestamp;
+use airboss_server::api::log::RemoveWords;
 use anyhow::Context as _;
 
 use super::Context;
-use crate::args::OutputArgs;
+use crate::args::{ByArgs, OutputArgs};
 use crate::exit::{Exit, UsageError};
 
 pub use replay::{ReplayError, Replayed, begins};
@@ -42,9 +44,15 @@ pub enum AuditVerb {
 /// `airboss audit retention`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "The log keeps everything for ever unless the server is started with --keep-record. Then the words of older events are removed once a day; their seals stay, and so does all of rollouts that serve, run or wait."
+    after_help = "The log keeps everything for ever unless the server is started with --keep-record. Then the words of older events are removed once a day, with the measurements of rollouts of which no words are left; seals stay, and so does all of rollouts that serve, run or wait."
 )]
 pub struct RetentionArgs {
+    /// Remove now what the next run would remove; needs the scope admin
+    #[arg(long)]
+    pub now: bool,
+    /// Who asks, for the record.
+    #[command(flatten)]
+    pub by: ByArgs,
     /// Printing.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -112,7 +120,14 @@ pub async fn run(args: AuditArgs, context: &mut Context) -> anyhow::Result<Exit>
 }
 
 async fn retention(args: &RetentionArgs, context: &mut Context) -> anyhow::Result<Exit> {
-    let report = context.client()?.log_retention().await?;
+    let client = context.client()?;
+    let report = match args.now {
+        false => client.log_retention().await?,
+        true => {
+            let by = crate::identity::by(args.by.by.as_deref());
+            client.remove_words(&RemoveWords { by }).await?
+        }
+    };
     if args.output.is_json() {
         context.json(&report)?;
         return Ok(Exit::Done);
@@ -125,9 +140,20 @@ async fn retention(args: &RetentionArgs, context: &mut Context) -> anyhow::Resul
             span => format!("for {span}; seals stay for ever"),
         }
     ))?;
+    for it in &report.settings {
+        console.text(&crate::render::harmless(&format!(
+            "  server {}: {} since {}, started so by {} (event {})",
+            it.controller,
+            it.keep,
+            crate::render::words::day_and_clock(&it.at),
+            it.by,
+            it.event
+        )))?;
+    }
     for it in &report.lanes {
         let goes = match it.goes {
             0 => String::new(),
+            goes if args.now => format!("; {goes} more have lost their words now"),
             goes => format!("; {goes} lose their words with the next run"),
         };
         console.text(&format!(
@@ -156,6 +182,14 @@ fn named_key(named: &str) -> anyhow::Result<VerifyingKey> {
     text.trim()
         .parse()
         .map_err(|why| UsageError(format!("`{named}`: {why}")).into())
+}
+
+/// The day of a record's time, in microseconds since 1970, UTC.
+fn day(at: i64) -> String {
+    Timestamp::from_microsecond(at).map_or_else(
+        |_| at.to_string(),
+        |at| at.strftime("%Y-%m-%d").to_string(),
+    )
 }
 
 /// Says what is wrong with the record.

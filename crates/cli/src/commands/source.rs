@@ -10,7 +10,7 @@ use airboss_model::Origin;
 use airboss_oci::{Credentials, OciError, Pinned, Platform, Registry, Source};
 use airboss_server::api::evidence::{AttestationQuery, BuildView};
 use airboss_server::api::requests::{ArtifactQuery, OriginRequest};
-use airboss_server::api::views::ArtifactView;
+use airboss_server::api::artifacts::ArtifactView;
 use airboss_targets::process::artifact;
 use anyhow::{Context as _, bail};
 
@@ -77,10 +77,22 @@ pub async fn supply(
             Ok(Supplied {
                 artifact,
                 build: BuildView::default(),
-                notes: Vec::new(),
+                notes: stays_packed(path).into_iter().collect(),
             })
         }
     }
+}
+
+/// Says so where a file looks like something to unpack: what is shipped then is that one file.
+fn stays_packed(path: &Path) -> Option<String> {
+    const PACKED: [&str; 8] = ["gz", "tgz", "zip", "zst", "xz", "bz2", "txz", "tbz"];
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    (PACKED.contains(&ending.as_str()) && path.is_file()).then(|| {
+        format!(
+            "{} is shipped as the one file that it is, not unpacked; to ship what is in it, name its folder or a plain .tar",
+            path.display()
+        )
+    })
 }
 
 /// Refuses what cannot be there, before anybody is asked.

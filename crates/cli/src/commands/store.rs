@@ -220,9 +220,13 @@ fn tell(console: &mut Console, copied: &Copied, told: &mut anyhow::Result<()>) {
 async fn verify(store: &dyn Store, console: &mut Console) -> anyhow::Result<Exit> {
     let mut findings = store.verify().await?;
     let lanes = store.lanes().await?;
-    let mut events = 0;
+    let (mut events, mut begun) = (0, Vec::new());
     for row in &lanes {
-        let (replayed, count) = replay(store, &row.lane).await?;
+        let (after, begins) = begin(store, &row.lane).await?;
+        if after > 0 {
+            begun.push(row.lane.to_string());
+        }
+        let (replayed, count) = replay(store, &row.lane, after, begins).await?;
         events += count;
         findings.extend(differs(row, replayed));
     }
@@ -237,12 +241,23 @@ async fn verify(store: &dyn Store, console: &mut Console) -> anyhow::Result<Exit
         "✓ {size} events are as they were sealed; {events} of them lead {} lanes to the states that are kept",
         lanes.len()
     ))?;
+    if !begun.is_empty() {
+        console.text(&format!(
+            "! retention removed the words of older events of {}: their seals hold, and the state that they led to is the one sealed then; it cannot be made again from them",
+            begun.join(", ")
+        ))?;
+    }
     Ok(Exit::Done)
 }
 
-/// The state that a lane's events lead to, or what was wrong with them, and how many they are.
-async fn replay(store: &dyn Store, id: &LaneId) -> anyhow::Result<(Result<Lane, String>, u64)> {
-    let (mut after, mut lane) = begin(store, id).await?;
+/// The state that a lane's events behind `after` lead to, from what those before left; or what was
+/// wrong with them. And how many they are.
+async fn replay(
+    store: &dyn Store,
+    id: &LaneId,
+    mut after: u64,
+    mut lane: Lane,
+) -> anyhow::Result<(Result<Lane, String>, u64)> {
     let mut count = 0;
     loop {
         let filter = EventFilter {

@@ -11,7 +11,7 @@ use airboss_runtime::roster::Roster;
 use airboss_runtime::{Clock, Hub, Runtime};
 use airboss_server::access::Limits;
 use airboss_server::blobs::Blobs;
-use airboss_server::retention::log::LEAST;
+use airboss_server::retention::log::{self, LEAST};
 use airboss_server::webhook::{SenderSecret, Senders};
 use airboss_server::{Site, app};
 use airboss_store::{
@@ -174,6 +174,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     hub.know(Roster::of(&store.agents().await?));
     let runtime =
         Runtime::start(Arc::clone(&store), hub, keys, clock.clone(), owner.clone()).await?;
+    // Before anything is removed by it.
+    let by = crate::identity::by(std::env::var("AIRBOSS_USER").ok().as_deref());
+    log::record(&*store, &owner, args.keep_record, &by, clock.now()).await?;
     let artifacts = match &args.artifacts {
         Some(path) => path.clone(),
         None => folder.sub("artifacts")?,

@@ -1,6 +1,6 @@
 //! Artifacts: lists, one of them, moved tags, what retention does.
 
-use airboss_server::api::views::{ArtifactDetail, FateView, RetentionReport};
+use airboss_server::api::artifacts::{ArtifactDetail, FateView, RetentionReport};
 
 use super::layout::{Chunk, Line, Style};
 use super::table::table;

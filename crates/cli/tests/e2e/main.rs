@@ -23,6 +23,7 @@ mod keys;
 mod lifecycle;
 mod partitions;
 mod registry;
+mod removed_words;
 mod replicas;
 mod steering;
 mod store;

@@ -80,12 +80,38 @@ pub struct Consistency {
 /// What the log keeps and for how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogRetention {
-    /// How long it keeps the words of events: such as `400d`, or `for ever`.
+    /// How long this server keeps the words of events: such as `400d`, or `for ever`.
     pub keep: String,
+    /// What each server was started with last, as sealed in the log; none where it was always `for ever`.
+    #[serde(default)]
+    pub settings: Vec<KeepSetting>,
     /// True where nothing was removed: this is what would be.
     pub dry_run: bool,
     /// Each lane, by name.
     pub lanes: Vec<LaneRetention>,
+}
+
+/// How long a server was started to keep the words of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeepSetting {
+    /// The server; `local` where it is the only one.
+    pub controller: String,
+    /// Such as `400d`, or `for ever`.
+    pub keep: String,
+    /// Since when.
+    pub at: String,
+    /// Who started it so.
+    pub by: String,
+    /// The event that seals it.
+    pub event: u64,
+}
+
+/// Asks for the removal of what is older than the server keeps, now and not with the next run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveWords {
+    /// Who asks for it, for the record.
+    pub by: String,
 }
 
 /// What the log keeps of a lane.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use airboss_model::Digest;
+use airboss_targets::process::artifact::{self, ArtifactError};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -56,6 +57,9 @@ pub enum BlobError {
     /// It has no content.
     #[error("the archive is empty")]
     Empty,
+    /// It holds what no agent would start.
+    #[error("{0}. Nothing was kept")]
+    NotAccepted(ArtifactError),
     /// The folder could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -149,6 +153,9 @@ impl Blobs {
     ) -> Result<(Digest, u64, bool), BlobError> {
         let (digest, size) = receive(incoming, body).await?;
         let new = self.size(&digest).await? != Some(size);
+        if new {
+            look(incoming).await?;
+        }
         match &self.place.folder {
             Some(folder) => {
                 let path = folder.join(digest.hex());
@@ -271,6 +278,19 @@ impl BlobError {
     /// True where the disk is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+    }
+}
+
+/// Looks at every entry, as an agent does before a start: what it would refuse is not kept.
+async fn look(incoming: &Path) -> Result<(), BlobError> {
+    let path = incoming.to_owned();
+    let looked = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(&path).map_err(|source| io(&path, source))?;
+        artifact::check(std::io::BufReader::new(file)).map_err(BlobError::NotAccepted)
+    });
+    match looked.await {
+        Ok(looked) => looked,
+        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How long the log keeps its words: what is there, and the removal of what is too old.
 //!
 //! Words go by lane, from its first event on. A rollout that serves, runs or waits keeps all of its own,
-//! however old it is, and so does everything behind it.
+//! however old it is, and so does everything behind it. How long they are kept is sealed with who set it.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,20 @@ use airboss_engine::{Event, Lane, evolve};
 use airboss_ledger::Record;
 use airboss_model::time::before;
 use airboss_model::{LaneId, Span, Timestamp};
+use airboss_runtime::setting::{self, Setting};
 use airboss_store::{Pruning, RecordFilter, Store, StoreError};
+use serde_json::{Value, json};
 
-use crate::api::log::{LaneRetention, LogRetention};
+use crate::api::log::{KeepSetting, LaneRetention, LogRetention};
 
 /// The shortest time that the log may be told to keep its words (7 days): what is younger is looked
 /// for at night.
 pub const LEAST: Span = Span::secs(7 * 24 * 3_600);
+
+/// The kind of the events that say how long words are kept.
+pub const SETTING: &str = "retention_set";
+/// The kind of the events that say that words were removed.
+pub const REMOVAL: &str = "history_removed";
 
 /// Records that are read at once.
 const AT_ONCE: u32 = 1_000;
@@ -35,8 +42,43 @@ struct History {
     before: (u64, Lane, u64),
 }
 
-/// What the log keeps, and what is older than `keep` (None: for ever); unless `dry_run`, the words of
-/// that are removed.
+/// How long words are kept, for people.
+fn in_words(keep: Option<Span>) -> String {
+    keep.map_or_else(|| "for ever".to_owned(), |keep| keep.to_string())
+}
+
+/// Seals how long a controller was started to keep words, where that is not what it sealed last.
+/// True where it was sealed.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn record(
+    store: &dyn Store,
+    controller: &str,
+    keep: Option<Span>,
+    by: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let told = in_words(keep);
+    let setting = Setting {
+        topic: "retention",
+        controller,
+        body: json!({ "controller": controller, "keep": told }),
+        is_default: keep.is_none(),
+    };
+    let message = |before: Option<&Value>| {
+        let before = before.and_then(|it| it["keep"].as_str());
+        format!(
+            "the server {controller} was started to keep the words of the log {}; before: {}",
+            told,
+            before.unwrap_or("for ever")
+        )
+    };
+    setting::record(store, &setting, SETTING, message, by, now).await
+}
+
+/// What the log keeps, and what is older than `keep` (None: for ever). Where `by` names who wants it,
+/// the words of that are removed.
 ///
 /// # Errors
 /// Where the store does not answer.
@@ -44,10 +86,10 @@ pub async fn run(
     store: &dyn Store,
     keep: Option<Span>,
     now: Timestamp,
-    dry_run: bool,
+    by: Option<&str>,
 ) -> Result<LogRetention, StoreError> {
     let oldest = keep.map(|keep| before(now, keep.0));
-    let mut lanes = begin(store).await?;
+    let (mut lanes, settings) = begin(store).await?;
     let mut after = 0;
     loop {
         let filter = RecordFilter {
@@ -65,18 +107,19 @@ pub async fn run(
         }
     }
     let mut report = LogRetention {
-        keep: keep.map_or_else(|| "for ever".to_owned(), |keep| keep.to_string()),
-        dry_run,
+        keep: in_words(keep),
+        settings,
+        dry_run: by.is_none(),
         lanes: Vec::new(),
     };
     for (id, mut history) in lanes {
-        if history.told.goes > 0 && !dry_run {
+        if let Some(by) = by.filter(|_| history.told.goes > 0) {
             let pruning = Pruning {
                 lane: id.parse().map_err(|why| unreadable(&id, &why))?,
                 seq: history.upto,
                 state: serde_json::to_value(&history.lane).map_err(|why| unreadable(&id, &why))?,
                 at: now,
-                by: "airboss".to_owned(),
+                by: by.to_owned(),
                 why: format!("they are older than {}", report.keep),
             };
             history.told.goes = store.prune(&pruning).await?;
@@ -84,6 +127,7 @@ pub async fn run(
                 lane = id,
                 events = history.told.goes,
                 upto = history.upto,
+                by,
                 "the words of old events were removed; their seals stay"
             );
         }
@@ -99,9 +143,11 @@ fn unreadable(lane: &str, why: &dyn std::fmt::Display) -> StoreError {
     }
 }
 
-/// Every lane, as the removals so far left it.
-async fn begin(store: &dyn Store) -> Result<BTreeMap<String, History>, StoreError> {
-    let mut lanes = BTreeMap::new();
+/// Every lane, as the removals so far left it, and how long each controller keeps words.
+async fn begin(
+    store: &dyn Store,
+) -> Result<(BTreeMap<String, History>, Vec<KeepSetting>), StoreError> {
+    let (mut lanes, mut settings) = (BTreeMap::new(), BTreeMap::new());
     for row in store.lanes().await? {
         let state: Option<Lane> = row.state.and_then(|it| serde_json::from_value(it).ok());
         let mut in_use = Vec::new();
@@ -131,11 +177,18 @@ async fn begin(store: &dyn Store) -> Result<BTreeMap<String, History>, StoreErro
     loop {
         let records = store.log_records(&own).await?;
         let Some(last) = records.last() else {
-            return Ok(lanes);
+            return Ok((lanes, settings.into_values().collect()));
         };
         own.after = last.number;
-        for record in records.iter().filter(|it| it.kind == "history_removed") {
-            let body: serde_json::Value = serde_json::from_str(&record.body).unwrap_or_default();
+        for record in &records {
+            if record.kind == SETTING {
+                let setting = set(record);
+                settings.insert(setting.controller.clone(), setting);
+            }
+            if record.kind != REMOVAL {
+                continue;
+            }
+            let body: Value = serde_json::from_str(&record.body).unwrap_or_default();
             let row = &body["rows"][0]["row"];
             let history = row["lane"].as_str().and_then(|lane| lanes.get_mut(lane));
             if let Some(history) = history {
@@ -145,6 +198,22 @@ async fn begin(store: &dyn Store) -> Result<BTreeMap<String, History>, StoreErro
                 }
             }
         }
+    }
+}
+
+/// What a sealed setting says.
+fn set(record: &Record) -> KeepSetting {
+    let body: Value = serde_json::from_str(&record.body).unwrap_or_default();
+    let input: Value = serde_json::from_str(&record.input).unwrap_or_default();
+    let text = |it: &Value| it.as_str().unwrap_or("unknown").to_owned();
+    KeepSetting {
+        controller: text(&body["controller"]),
+        keep: text(&body["keep"]),
+        at: Timestamp::from_microsecond(record.at)
+            .unwrap_or_default()
+            .to_string(),
+        by: text(&input["by"]),
+        event: record.number,
     }
 }
 

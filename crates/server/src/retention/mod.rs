@@ -13,7 +13,7 @@ use airboss_model::{Digest, LaneId, ServiceName};
 use airboss_store::{ArtifactFilter, Removal, StoreError};
 
 use crate::Site;
-use crate::api::views::{FateView, RetentionReport};
+use crate::api::artifacts::{FateView, RetentionReport};
 use crate::problem::{Failure, Result};
 
 pub use plan::{FRESH_FOR, Fate, Known, UNUSED_FOR, plan};
@@ -44,7 +44,8 @@ pub async fn daily(site: Arc<Site>) {
         }
         if site.keep_record.is_some() {
             let (store, now) = (site.runtime.store(), site.runtime.clock().now());
-            if let Err(error) = log::run(&**store, site.keep_record, now, false).await {
+            let done = log::run(&**store, site.keep_record, now, Some("airboss")).await;
+            if let Err(error) = done {
                 tracing::error!(%error, "the log keeps all its words until the next run");
             }
         }

@@ -13,10 +13,11 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::requests::{ArtifactQuery, OriginRequest, RetentionRequest, TagRequest};
-use crate::api::views::{ArtifactDetail, ArtifactList, ArtifactView, Problem, RetentionReport};
+use crate::api::requests::{ArtifactQuery, OriginRequest, TagRequest};
+use crate::api::artifacts::{ArtifactDetail, ArtifactList, ArtifactView};
+use crate::api::views::Problem;
 use crate::problem::{Failure, Result};
-use crate::{Here, Site, origins, retention};
+use crate::{Here, Site, origins};
 
 /// Most bytes of a repository's name or a tag.
 const NAME_MAX: usize = 500;
@@ -27,7 +28,6 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(get))
         .routes(routes!(add_origin))
         .routes(routes!(add_tag))
-        .routes(routes!(retain))
 }
 
 /// The upload has no limit of the usual kind.
@@ -180,22 +180,5 @@ fn name(text: String) -> Result<String> {
         false => Err(Failure::invalid(format!(
             "a repository, tag or platform has 1 to {NAME_MAX} visible characters"
         ))),
-    }
-}
-
-/// Removes the content of artifacts that nothing keeps, as happens by itself once a day.
-#[utoipa::path(
-    post, path = "/api/v1/retention", tag = "artifacts", request_body = RetentionRequest,
-    responses((status = 200, body = RetentionReport), (status = 409, body = Problem))
-)]
-async fn retain(
-    State(site): Here,
-    Json(request): Json<RetentionRequest>,
-) -> Result<Json<RetentionReport>> {
-    // What was begun is brought to its end, whether or not somebody waits for the answer.
-    let run = tokio::spawn(async move { retention::run(&site, request.dry_run).await });
-    match run.await {
-        Ok(report) => Ok(Json(report?)),
-        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
     }
 }

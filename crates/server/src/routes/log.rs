@@ -138,7 +138,7 @@ async fn records(State(site): Here, Query(query): Query<RecordQuery>) -> Result<
 )]
 async fn kept(State(site): Here) -> Result<Json<LogRetention>> {
     let (store, now) = (site.runtime.store(), site.runtime.clock().now());
-    let report = crate::retention::log::run(&**store, site.keep_record, now, true).await?;
+    let report = crate::retention::log::run(&**store, site.keep_record, now, None).await?;
     Ok(Json(report))
 }
 

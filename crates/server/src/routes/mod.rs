@@ -6,6 +6,7 @@ pub mod events;
 pub mod lanes;
 pub mod log;
 pub mod releases;
+pub mod retention;
 pub mod rollouts;
 pub mod roster;
 pub mod system;
@@ -16,6 +17,7 @@ pub mod webhooks;
 use airboss_runtime::Runtime;
 use axum::http::HeaderMap;
 
+use crate::access::Caller;
 use crate::problem::{Failure, Result};
 
 /// The key of a request: the client's, or a new one.
@@ -29,6 +31,16 @@ fn key(headers: &HeaderMap) -> Result<String> {
             )),
         },
     }
+}
+
+/// Who asks, for the record.
+fn who(caller: &Caller, by: &str) -> Result<String> {
+    if by.trim().is_empty() || by.len() > 200 {
+        return Err(Failure::invalid(
+            "`by` must name who asks, in 1 to 200 characters",
+        ));
+    }
+    Ok(caller.on_record(by))
 }
 
 /// A number of an event that a client names: none is larger than the store can count.

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::key;
+use super::{key, who};
 use crate::access::Caller;
 use crate::api::requests::{ActionRequest, LogQuery, RollbackRequest, RolloutQuery, ShipRequest};
 use crate::api::views::{
@@ -202,16 +202,6 @@ fn read_manifest(request: &ShipRequest) -> Result<(Service, Vec<String>)> {
             Ok((services.swap_remove(at), warnings))
         }
     }
-}
-
-/// Who asks, for the record.
-fn who(caller: &Caller, by: &str) -> Result<String> {
-    if by.trim().is_empty() || by.len() > 200 {
-        return Err(Failure::invalid(
-            "`by` must name who asks, in 1 to 200 characters",
-        ));
-    }
-    Ok(caller.on_record(by))
 }
 
 async fn submit(
@@ -430,6 +420,7 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
     let mut decisions = Vec::new();
     let mut after = 0;
     let mut verdict: Option<VerdictView> = None;
+    let mut wordless = 0;
     loop {
         let filter = EventFilter {
             after,
@@ -441,6 +432,7 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
         let Some(last) = events.last() else { break };
         after = last.number;
         for kept in events {
+            wordless += u64::from(kept.is_wordless());
             let Ok(event) = serde_json::from_value::<Event>(kept.body) else {
                 continue;
             };
@@ -460,7 +452,7 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
         }
     }
     let view = draw::rollout(&row);
-    let summary = match &view.outcome {
+    let mut summary = match &view.outcome {
         Some(outcome) => format!(
             "{} of {} {}: {}",
             view.id,
@@ -476,6 +468,11 @@ async fn explain(State(site): Here, Path(id): Path<String>) -> Result<Json<Expla
             view.reason
         ),
     };
+    if wordless > 0 {
+        summary += &format!(
+            ". Retention removed the words of {wordless} of its events: what was decided and by whom is gone, the seals stay in the log"
+        );
+    }
     let snapshot = site.runtime.snapshot(&row.lane);
     Ok(Json(Explanation {
         rollout: view,

@@ -216,7 +216,7 @@ async fn linked(store: &dyn Store, row: ReleaseRow, found_by: Vec<String>) -> Re
             serves_in.push(lane.environment().to_string());
         }
     }
-    let mut people = Vec::new();
+    let (mut people, mut wordless) = (Vec::new(), Vec::new());
     for rollout in &rollouts {
         let filter = EventFilter {
             rollout: Some(rollout.id.clone()),
@@ -224,6 +224,9 @@ async fn linked(store: &dyn Store, row: ReleaseRow, found_by: Vec<String>) -> Re
             ..Default::default()
         };
         let events = store.events(&filter).await?;
+        if events.iter().any(EventRow::is_wordless) {
+            wordless.push(rollout.id.as_str());
+        }
         people.extend(events.into_iter().rev().filter_map(deed));
         if people.len() >= DEEDS_MAX {
             people.truncate(DEEDS_MAX);
@@ -231,6 +234,12 @@ async fn linked(store: &dyn Store, row: ReleaseRow, found_by: Vec<String>) -> Re
         }
     }
     let mut missing = Vec::new();
+    if !wordless.is_empty() {
+        missing.push(format!(
+            "what people decided in {}: retention removed these words from the log",
+            wordless.join(", ")
+        ));
+    }
     if artifact.is_none() {
         missing.push("the artifact: its content is not kept here".to_owned());
     }

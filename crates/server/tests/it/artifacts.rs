@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Agent, Server, ship};
+use crate::harness::{Agent, Server, archive, ship};
 
 fn digest(byte: &str) -> String {
     format!("sha256:{}", byte.repeat(32))
@@ -151,6 +151,59 @@ async fn a_service_shows_that_the_tag_behind_it_was_moved_once_somebody_looked()
     assert_eq!(known["origins"][0]["moved_to"], digest("bb"));
 }
 
+/// What an agent would refuse is refused when it comes, whoever sends it, and nothing of it stays.
+#[tokio::test]
+async fn a_hostile_archive_is_refused_with_its_reason_and_nothing_of_it_is_kept() {
+    let server = Server::start().await;
+    let entry = |kind: tar::EntryType, name: &str, to: &str| {
+        let mut header = tar::Header::new_gnu();
+        let field = &mut header.as_old_mut().name;
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(0);
+        if !to.is_empty() {
+            header.set_link_name(to).unwrap();
+        }
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.resize(bytes.len() + 1024, 0);
+        bytes
+    };
+    let whole = archive(&[7; 5_000]);
+    let compressed = xtask::registry::gzip(&whole).unwrap();
+    use tar::EntryType::{Char, Link, Regular, Symlink};
+    for (bytes, why) in [
+        (entry(Regular, "../out", ""), "leaves the folder"),
+        (entry(Regular, "/etc/passwd", ""), "leaves the folder"),
+        (entry(Symlink, "a", "../../etc"), "is a link that leaves the folder"),
+        (entry(Link, "a", "b"), "hard link"),
+        (entry(Char, "null", ""), "devices"),
+        (whole[..3_000].to_vec(), "cut off"),
+        (compressed, "tar"),
+        (b"#!/bin/sh\necho no archive at all\n".repeat(40), "tar"),
+    ] {
+        let (status, body) = server.hand_in(bytes).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{why}: {body}");
+        let message = body["message"].as_str().unwrap();
+        assert!(message.contains(why) && message.contains("Nothing was kept"), "{why}: {message}");
+    }
+    assert_eq!(kept(&server), ["incoming"]);
+    let folder = server.folder.path().join("artifacts/incoming");
+    assert_eq!(crate::harness::files_in(&folder), 0);
+    let (_, list) = server.get("/api/v1/artifacts").await;
+    assert_eq!(list["artifacts"], json!([]));
+    server.upload("a good one").await;
+}
+
+/// What lies where artifacts are kept.
+fn kept(server: &Server) -> Vec<std::ffi::OsString> {
+    let folder = std::fs::read_dir(server.folder.path().join("artifacts"));
+    let mut kept: Vec<_> = folder.unwrap().map(|it| it.unwrap().file_name()).collect();
+    kept.sort();
+    kept
+}
+
 #[tokio::test]
 async fn an_upload_that_breaks_off_leaves_nothing() {
     use axum::body::Body;
@@ -167,11 +220,6 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     let message = body["message"].as_str().unwrap();
     assert!(message.contains("broke off after 10 bytes"), "{message}");
     let folder = server.folder.path().join("artifacts");
-    let mut left: Vec<_> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|it| it.unwrap().file_name())
-        .collect();
-    left.sort();
-    assert_eq!(left, ["incoming"]);
+    assert_eq!(kept(&server), ["incoming"]);
     assert_eq!(crate::harness::files_in(&folder.join("incoming")), 0);
 }

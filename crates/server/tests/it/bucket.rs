@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
-use crate::harness::{Server, authorized};
+use crate::harness::{Server, archive, authorized};
 
 const PACKAGE: &str = "moto[server]==5.2.5";
 
@@ -130,6 +130,7 @@ async fn a_bucket_keeps_what_a_folder_keeps_and_gives_it_back_byte_for_byte() {
     // Several parts, the last one short.
     let large: Vec<u8> = (0..20_000_000_u32).map(|at| (at / 977) as u8).collect();
     for bytes in [small, large] {
+        let bytes = archive(&bytes);
         let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
         assert_eq!(had(&blobs, &digest).await, None);
         for new in [true, false] {
@@ -172,10 +173,11 @@ async fn agents_get_from_the_server_what_lies_in_the_bucket() {
         .unwrap();
     let response = server.router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()["content-length"], "7");
+    let bytes = archive(b"content");
+    assert_eq!(response.headers()["content-length"], bytes.len().to_string());
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
-        "content"
+        bytes
     );
 }
 
@@ -187,7 +189,8 @@ async fn a_bucket_that_is_down_is_told_by_its_name_and_nothing_is_promised() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = bucket.blobs(folder.path());
     drop(bucket);
-    let error = blobs.keep(sent(b"content")).await.unwrap_err().to_string();
+    let kept = blobs.keep(sent(&archive(b"content"))).await;
+    let error = kept.unwrap_err().to_string();
     assert!(error.contains("s3://artifacts/here"), "{error}");
     assert!(!error.contains("a-secret"), "{error}");
 }

@@ -120,16 +120,16 @@ impl Server {
             .await
     }
 
+    /// Keeps an archive with a file of this content; its digest.
     pub async fn upload(&self, content: &str) -> String {
-        let (status, body) = self
-            .send(
-                authorized("POST", "/api/v1/artifacts?source=test")
-                    .body(Body::from(content.to_owned()))
-                    .unwrap(),
-            )
-            .await;
+        let (status, body) = self.hand_in(archive(content.as_bytes())).await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
         body["digest"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn hand_in(&self, bytes: Vec<u8>) -> (StatusCode, Value) {
+        let request = authorized("POST", "/api/v1/artifacts?source=test");
+        self.send(request.body(Body::from(bytes)).unwrap()).await
     }
 
     pub async fn ship(&self, version: &str, content: &str) -> (StatusCode, Value) {
@@ -150,6 +150,11 @@ impl Server {
         }
         panic!("{path} never answered as wanted; last: {last:#}");
     }
+}
+
+/// An archive with one file.
+pub fn archive(content: &[u8]) -> Vec<u8> {
+    xtask::registry::tar(&BTreeMap::from([("file", content)])).unwrap()
 }
 
 /// What a test server signs with, and whom it believes.

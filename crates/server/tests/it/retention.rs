@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use airboss_engine::{Lane, evolve};
+use airboss_ledger::Record;
 use airboss_model::manifest::Retention;
 use airboss_model::time::after;
 use airboss_model::{Digest, ReleaseId, Span, Timestamp};
@@ -255,7 +256,7 @@ async fn the_log_is_kept_for_ever_unless_somebody_says_otherwise() {
     shipped(&server, &["1.0.0", "1.1.0"]).await;
     let store = server.runtime.store();
     let later = after(server.runtime.clock().now(), LEAST.0 * 1_000);
-    let report = log::run(&**store, None, later, false).await.unwrap();
+    let report = log::run(&**store, None, later, Some("ann")).await.unwrap();
     assert_eq!(
         (report.keep.as_str(), report.lanes[0].goes),
         ("for ever", 0)
@@ -275,32 +276,32 @@ async fn old_words_go_but_for_what_serves_and_every_seal_stays() {
     let store = server.runtime.store();
     let later = || after(server.runtime.clock().now(), LEAST.0 * 2);
     // It serves, so all of it stays, however old it is.
-    let report = log::run(&**store, Some(LEAST), later(), false)
+    let report = log::run(&**store, Some(LEAST), later(), Some("ann"))
         .await
         .unwrap();
     assert_eq!(report.lanes[0].goes, 0);
     shipped(&server, &["1.1.0"]).await;
-    let planned = log::run(&**store, Some(LEAST), later(), true)
+    let planned = log::run(&**store, Some(LEAST), later(), None)
         .await
         .unwrap();
     let goes = planned.lanes[0].goes;
     assert!(goes > 5, "{planned:?}");
     // What is young stays.
     let young = server.runtime.clock().now();
-    let none = log::run(&**store, Some(LEAST), young, false).await.unwrap();
+    let none = log::run(&**store, Some(LEAST), young, Some("ann")).await.unwrap();
     assert_eq!(none.lanes[0].goes, 0);
-    let done = log::run(&**store, Some(LEAST), later(), false)
+    let done = log::run(&**store, Some(LEAST), later(), Some("ann"))
         .await
         .unwrap();
     assert_eq!(done.lanes[0].goes, goes);
     assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
-    let again = log::run(&**store, Some(LEAST), later(), false)
+    let again = log::run(&**store, Some(LEAST), later(), Some("ann"))
         .await
         .unwrap();
     assert_eq!((again.lanes[0].goes, again.lanes[0].removed), (0, goes));
     // The next versions go on from there, and then more of it goes.
     shipped(&server, &["1.2.0", "1.3.0"]).await;
-    let more = log::run(&**store, Some(LEAST), later(), false)
+    let more = log::run(&**store, Some(LEAST), later(), Some("ann"))
         .await
         .unwrap();
     assert!(more.lanes[0].goes > 5, "{more:?}");
@@ -319,4 +320,38 @@ async fn old_words_go_but_for_what_serves_and_every_seal_stays() {
     let row = store.lane(&"shop/production".parse().unwrap()).await;
     let kept = serde_json::from_value::<Lane>(row.unwrap().unwrap().state.unwrap()).unwrap();
     assert_eq!(kept, lane);
+}
+
+#[tokio::test]
+async fn how_long_words_are_kept_is_sealed_with_who_set_it_and_when() {
+    let server = Server::start().await;
+    let store = server.runtime.store();
+    let now = server.runtime.clock().now();
+    let set = async |keep, by| log::record(&**store, "local", keep, by, now).await.unwrap();
+    // Nobody said anything, so nothing is told.
+    assert!(!set(None, "ann").await);
+    assert!(set(Some(LEAST), "ann").await);
+    assert!(!set(Some(LEAST), "bob").await, "a restart sets nothing anew");
+    assert!(set(None, "bob").await);
+    let records = store.log_records(&RecordFilter::default()).await.unwrap();
+    let told = |it: &Record| format!("{}: {} {}", it.lane, it.message, it.input);
+    let told: Vec<String> = records.iter().filter(|it| it.kind == log::SETTING).map(told).collect();
+    insta::assert_snapshot!(told.join("\n"), @"");
+    let (_, asked) = server.get("/api/v1/log/retention").await;
+    let setting = &asked["settings"][0];
+    assert_eq!(
+        (&setting["controller"], &setting["keep"], &setting["by"]),
+        (&json!("local"), &json!("for ever"), &json!("bob"))
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_removed_of_a_log_that_is_kept_for_ever() {
+    let server = Server::start().await;
+    let by = json!({ "by": "ann" });
+    let (status, body) = server.post("/api/v1/log/retention", by).await;
+    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("kept")));
+    let nobody = json!({ "by": " " });
+    let (status, _) = server.post("/api/v1/log/retention", nobody).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 }

@@ -1,8 +1,10 @@
 //! What happens to the installation itself, and what retention takes of histories.
 
+use std::collections::BTreeMap;
+
 use airboss_ledger::Record;
-use airboss_model::{LaneId, Timestamp};
-use airboss_store::{EventRow, Pruning, StoreError};
+use airboss_model::{LaneId, RolloutId, Timestamp};
+use airboss_store::{EventRow, InboxEntry, Pruning, StoreError};
 use serde_json::{Value, json};
 
 use super::tables::{Tables, conflict};
@@ -69,17 +71,33 @@ impl Tables {
                 removed += 1;
             }
         }
-        for event in &mut self.events {
-            if event.lane == *lane && event.seq <= *seq {
+        // The last commit of each of the lane's rollouts, and when the last that goes was decided.
+        let mut ends: BTreeMap<RolloutId, u64> = BTreeMap::new();
+        let mut at = None;
+        for event in self.events.iter_mut().filter(|it| it.lane == *lane) {
+            ends.extend(event.rollout.clone().map(|id| (id, event.seq)));
+            if event.seq <= *seq {
+                at = at.max(Some(event.at));
                 event.message.clear();
                 event.body = Value::Null;
             }
         }
         self.inputs.retain(|(of, at), _| of != lane || at > seq);
+        let measured = self.evidence.len();
+        self.evidence
+            .retain(|id, _| ends.get(id).is_none_or(|end| end > seq));
+        let measured = measured - self.evidence.len();
+        let old = |it: &&mut InboxEntry| it.lane == *lane && it.answer.is_some();
+        for entry in self.inbox.iter_mut().filter(old) {
+            if Some(entry.at) <= at {
+                entry.body = Value::Null;
+            }
+        }
+        self.effects.retain(|(of, at, _), (_, outcome)| of != lane || at > seq || outcome.is_none());
         if removed > 0 {
             self.pruned.insert(lane.clone(), *seq);
             let message = format!(
-                "the words of {removed} events of {lane} were removed, their seals stay: {}",
+                "the words of {removed} events of {lane} were removed, their seals stay, and the measurements of {measured} rollouts: {}",
                 pruning.why
             );
             let body = json!({ "lane": lane, "seq": seq, "state": pruning.state });

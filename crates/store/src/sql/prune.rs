@@ -4,6 +4,9 @@
 //! still be made, every proof holds and the order of a lane is still complete. An event of the
 //! installation says what was removed and why, with the state that the removed events led to, so that
 //! decisions behind them can still be made again.
+//!
+//! What repeats those words or was only their ground goes with them: measurements of rollouts of which
+//! no event keeps its words, commands that were answered, effects that are done.
 
 use serde_json::json;
 
@@ -25,6 +28,12 @@ const PRUNED_TO: &str = "INSERT INTO pruned_to (lane, seq) VALUES ($1, $2)
 const EVENTS: &str = "UPDATE events SET message = '', body = '' WHERE lane = $1 AND seq <= $2
     AND (message <> '' OR body <> '')";
 const INPUTS: &str = "UPDATE inputs SET input = '' WHERE lane = $1 AND seq <= $2 AND input <> ''";
+const MEASUREMENTS: &str = "DELETE FROM evidence WHERE rollout IN (SELECT rollout FROM events
+    WHERE lane = $1 AND rollout IS NOT NULL GROUP BY rollout HAVING max(seq) <= $2)";
+/// Keys and answers stay: the same request again is still the same one.
+const COMMANDS: &str = "UPDATE inbox SET body = 'null' WHERE lane = $1 AND answer IS NOT NULL
+    AND body <> 'null' AND at <= (SELECT max(at) FROM events WHERE lane = $1 AND seq <= $2)";
+const EFFECTS: &str = "DELETE FROM effects WHERE lane = $1 AND seq <= $2 AND outcome IS NOT NULL";
 const COMMITS: &str = "SELECT seq FROM lanes WHERE lane = $1";
 
 pub(super) struct Prune(pub(super) Pruning);
@@ -72,14 +81,16 @@ impl Write for Prune {
         if removed == 0 {
             return Ok(0);
         }
-        for statement in [PRUNED_TO, EVENTS, INPUTS] {
+        let measurements = Sql::new(MEASUREMENTS).bind(lane).bind(seq);
+        let measurements = measurements.execute(&mut *db).await?;
+        for statement in [PRUNED_TO, EVENTS, INPUTS, COMMANDS, EFFECTS] {
             let sql = Sql::new(statement).bind(lane).bind(seq);
             sql.execute(&mut *db).await?;
         }
         let told = Told {
             kind: "history_removed",
             message: format!(
-                "the words of {removed} events of {lane} were removed, their seals stay: {}",
+                "the words of {removed} events of {lane} were removed, their seals stay, and {measurements} measurements: {}",
                 pruning.why
             ),
             by: &pruning.by,
@@ -88,6 +99,8 @@ impl Write for Prune {
         let body = json!({
             "rows": [{ "table": "pruned_to", "row": { "lane": lane, "seq": seq } }],
             "last": last,
+            "events": removed,
+            "measurements": measurements,
             "state": pruning.state,
         });
         journal::append(db, told, body).await?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use airboss_oci::{Credentials, Registry, Source};
 use airboss_server::api::requests::{ArtifactQuery, TagRequest};
-use airboss_server::api::views::{ArtifactDetail, LaneView};
+use airboss_server::api::artifacts::ArtifactDetail;
+use airboss_server::api::views::LaneView;
 use serde::Serialize;
 
 use super::{DriftArgs, LOOKED_AT};

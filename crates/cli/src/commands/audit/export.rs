@@ -11,6 +11,7 @@ use airboss_model::{Digest, LaneId, ReleaseId};
 use airboss_runtime::Clock;
 use airboss_server::api::log::RecordQuery;
 use airboss_server::api::views::RolloutView;
+use airboss_server::retention::log::SETTING;
 use serde_json::Value;
 
 use super::super::Context;
@@ -158,25 +159,45 @@ fn cut(
     own: &[Record],
 ) -> anyhow::Result<Option<Part>> {
     let mut rollouts: Vec<String> = Vec::new();
+    let mut gone = BTreeSet::new();
     let mut last = 0;
     for record in &records {
         if let Some(id) = record.rollout.as_ref().filter(|id| ids.contains(*id)) {
             if record.removed.is_some() {
-                return Err(UsageError(format!(
-                    "the words of {id} were removed by retention: its seals are in the log, and a bundle cannot be made of it any more"
-                ))
-                .into());
+                gone.insert(id.clone());
+                continue;
             }
             rollouts.retain(|it| it != id);
             rollouts.push(id.clone());
             last = record.seq;
         }
     }
+    if let Some(id) = gone.first() {
+        let left: Vec<String> = rollouts
+            .iter()
+            .filter(|id| !gone.contains(*id))
+            .map(|id| format!("`airboss audit export {id}`"))
+            .collect();
+        let left = match left.is_empty() {
+            true => String::new(),
+            false => format!("; what is left can be exported with {}", left.join(", ")),
+        };
+        return Err(UsageError(format!(
+            "the words of {id} in {lane} were removed by retention: its seals are in the log, where `airboss audit verify` checks them, and a bundle cannot be made of it any more{left}"
+        ))
+        .into());
+    }
     records.retain(|record| record.seq <= last && record.removed.is_none());
-    let begins = own
+    let begun = own
         .iter()
         .rev()
-        .find(|it| replay::begins(it, &lane).is_some());
+        .find_map(|it| Some((it, replay::begins(it, &lane)?.0)));
+    let first = records.first().map(|it| it.previous);
+    anyhow::ensure!(
+        first.is_none_or(|first| first == begun.map_or(0, |(_, last)| last)),
+        "retention removed words of {lane} while the bundle was made; export it again"
+    );
+    let begins = begun.map(|(record, _)| record);
     Ok((!rollouts.is_empty()).then(|| Part {
         lane,
         rollouts,
@@ -196,6 +217,8 @@ async fn documents(
     let mut wanted = BTreeSet::new();
     let newest = own.iter().rfind(|it| it.kind == "trust_changed");
     wanted.extend(newest.map(|it| it.number));
+    let kept = own.iter().filter(|it| it.kind == SETTING);
+    wanted.extend(kept.map(|it| it.number));
     let came = evidence::arrivals(own.iter()).map_err(anyhow::Error::msg)?;
     for record in &own {
         let body: Value = serde_json::from_str(&record.body)?;

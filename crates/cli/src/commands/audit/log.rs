@@ -1,12 +1,13 @@
 //! A server's whole log, from its first event.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
 use airboss_ledger::{Checkpoint, Hash, Record, TILE_WIDTH, Tile, VerifyingKey, Walk};
 use airboss_model::LaneId;
 use airboss_server::api::log::RecordQuery;
+use airboss_server::retention::log::REMOVAL;
 use anyhow::Context as _;
 
 use super::super::Context;
@@ -47,24 +48,101 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
         Some(path) => Some(earlier(path, &keys)?),
         None => None,
     };
-    let note = client.log_checkpoint().await?;
-    let checkpoint = match Checkpoint::open(&note, &keys) {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => return tampered(context, &format!("{error} (checked with {key_from})")),
+    let mut is_again = false;
+    loop {
+        let walked = match walk(&client, &keys, &key_from, earlier.as_ref()).await? {
+            Ok(walked) => walked,
+            Err(what) => return tampered(context, &what),
+        };
+        if let Some(what) = walked.unfounded() {
+            // Retention may have run meanwhile, and its record lies behind the checkpoint.
+            if is_again {
+                return tampered(context, &what);
+            }
+            is_again = true;
+            continue;
+        }
+        if let Some(path) = &args.save {
+            fs::write(path, &walked.note)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        tell(&walked, &key_from, earlier.is_some(), context)?;
+        return Ok(Exit::Done);
+    }
+}
+
+fn tell(
+    walked: &Walked,
+    key_from: &str,
+    grew: bool,
+    context: &mut Context,
+) -> anyhow::Result<()> {
+    let console = &mut context.console;
+    let since = match grew {
+        true => ", and the log grew from the earlier checkpoint",
+        false => "",
     };
-    if let Some(earlier) = &earlier
+    console.text(&format!(
+        "✓ all {} events are those that were sealed{since}\n✓ checkpoint signed by {}, checked with {key_from}",
+        walked.checkpoint.size, walked.checkpoint.origin
+    ))?;
+    for (lane, count) in &walked.wordless {
+        let Some(removal) = walked.told.get(lane) else {
+            continue;
+        };
+        console.text(&crate::render::harmless(&format!(
+            "! {count} events of {lane} are there by their seals alone: {} took their words on {} (event {}). They are unchanged; what they said can no longer be read or decided again",
+            removal.by, removal.on, removal.event
+        )))?;
+    }
+    Ok(())
+}
+
+/// A log that was walked to its checkpoint and is the one that was sealed.
+struct Walked {
+    note: String,
+    checkpoint: Checkpoint,
+    walk: Walk,
+    /// What records of the installation say was removed, by lane.
+    told: BTreeMap<String, Removal>,
+    /// Events without their words, by lane.
+    wordless: BTreeMap<String, u64>,
+}
+
+/// What a record says of a removal of words.
+#[derive(Debug, Default)]
+struct Removal {
+    /// The lane's last commit whose words went.
+    seq: u64,
+    event: u64,
+    on: String,
+    by: String,
+}
+
+/// Walks the log; the first thing that is wrong with it.
+async fn walk(
+    client: &Client,
+    keys: &[VerifyingKey],
+    key_from: &str,
+    earlier: Option<&Checkpoint>,
+) -> anyhow::Result<Result<Walked, String>> {
+    let note = client.log_checkpoint().await?;
+    let checkpoint = match Checkpoint::open(&note, keys) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return Ok(Err(format!("{error} (checked with {key_from})"))),
+    };
+    if let Some(earlier) = earlier
         && earlier.size > checkpoint.size
     {
-        let what = format!(
+        return Ok(Err(format!(
             "the log has {} events and had {} before: events were removed",
             checkpoint.size, earlier.size
-        );
-        return tampered(context, &what);
+        )));
     }
     let mut walk = Walk::default();
-    let mut told = HashMap::new();
+    let (mut told, mut wordless) = (BTreeMap::new(), BTreeMap::new());
     let mut leaves: Vec<Hash> = Vec::new();
-    let mut is_as_before = earlier.as_ref().is_none_or(|it| it.size == 0);
+    let mut is_as_before = earlier.is_none_or(|it| it.size == 0);
     while walk.frontier().size() < checkpoint.size {
         let after = walk.frontier().size();
         let query = RecordQuery {
@@ -78,16 +156,21 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
         };
         let records = client.log_records(&query).await?.records;
         if records.is_empty() {
-            let what = format!("event {} is missing, and all behind it", after + 1);
-            return tampered(context, &what);
+            return Ok(Err(format!(
+                "event {} is missing, and all behind it",
+                after + 1
+            )));
         }
         for record in &records {
             note_removal(record, &mut told);
+            if record.removed.is_some() {
+                *wordless.entry(record.lane.clone()).or_default() += 1;
+            }
             match walk.step(record) {
                 Ok(leaf) => leaves.push(leaf),
-                Err(error) => return tampered(context, &error.to_string()),
+                Err(error) => return Ok(Err(error.to_string())),
             }
-            if let Some(earlier) = &earlier
+            if let Some(earlier) = earlier
                 && earlier.size == walk.frontier().size()
             {
                 is_as_before = earlier.root == walk.frontier().root();
@@ -95,36 +178,26 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
         }
     }
     if walk.frontier().root() != checkpoint.root {
-        let what = first_wrong(&client, &leaves).await?;
-        return tampered(context, &what);
-    }
-    if let Some(what) = unfounded(walk.removed(), &told) {
-        return tampered(context, &what);
+        return Ok(Err(first_wrong(client, &leaves).await?));
     }
     if let Some(earlier) = earlier.filter(|_| !is_as_before) {
-        let what = format!(
+        return Ok(Err(format!(
             "the first {} events are not those of the earlier checkpoint: the log was rewritten",
             earlier.size
-        );
-        return tampered(context, &what);
+        )));
     }
-    if let Some(path) = &args.save {
-        fs::write(path, &note).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    let since = match &args.earlier {
-        Some(_) => ", and the log grew from the earlier checkpoint",
-        None => "",
-    };
-    context.console.text(&format!(
-        "✓ all {} events are those that were sealed{since}\n✓ checkpoint signed by {}, checked with {key_from}",
-        checkpoint.size, checkpoint.origin
-    ))?;
-    Ok(Exit::Done)
+    Ok(Ok(Walked {
+        note,
+        checkpoint,
+        walk,
+        told,
+        wordless,
+    }))
 }
 
 /// Notes up to which commit words of lanes were removed, where a record of the installation says so.
-fn note_removal(record: &Record, told: &mut HashMap<String, u64>) {
-    if record.kind != "history_removed" || record.lane != LaneId::installation().as_str() {
+fn note_removal(record: &Record, told: &mut BTreeMap<String, Removal>) {
+    if record.kind != REMOVAL || record.lane != LaneId::installation().as_str() {
         return;
     }
     let Ok(body) = serde_json::from_str(&record.body) else {
@@ -133,14 +206,25 @@ fn note_removal(record: &Record, told: &mut HashMap<String, u64>) {
     for row in super::evidence::rows(&body, "pruned_to") {
         if let (Some(lane), Some(seq)) = (row["lane"].as_str(), row["seq"].as_u64()) {
             let to = told.entry(lane.to_owned()).or_default();
-            *to = seq.max(*to);
+            *to = Removal {
+                seq: seq.max(to.seq),
+                event: record.number,
+                on: super::day(record.at),
+                by: super::replay::asked_by(record),
+            };
         }
     }
 }
 
-/// The first lane of which words are gone that no record says were removed.
-fn unfounded(removed: &HashMap<String, u64>, told: &HashMap<String, u64>) -> Option<String> {
-    let beyond = |(lane, seq): &(&String, &u64)| told.get(*lane).is_none_or(|to| to < *seq);
+impl Walked {
+    /// The first lane of which words are gone that no record says were removed.
+    fn unfounded(&self) -> Option<String> {
+        unfounded(self.walk.removed(), &self.told)
+    }
+}
+
+fn unfounded(removed: &HashMap<String, u64>, told: &BTreeMap<String, Removal>) -> Option<String> {
+    let beyond = |(lane, seq): &(&String, &u64)| told.get(*lane).is_none_or(|to| to.seq < **seq);
     let (lane, seq) = removed.iter().filter(beyond).min()?;
     Some(format!(
         "the words of {lane} up to commit {seq} are gone, and nothing says that they were removed"
@@ -193,7 +277,7 @@ mod tests {
             input: String::new(),
             removed: None,
         };
-        let mut told = HashMap::new();
+        let mut told = BTreeMap::new();
         note_removal(&record, &mut told);
         let gone = |lane: &str, seq| unfounded(&HashMap::from([(lane.to_owned(), seq)]), &told);
         assert_eq!(gone("shop/production", 7), None);
@@ -201,7 +285,7 @@ mod tests {
         assert!(gone("shop/staging", 1).is_some());
 
         record.lane = "shop/production".to_owned();
-        let mut told = HashMap::new();
+        let mut told = BTreeMap::new();
         note_removal(&record, &mut told);
         assert!(told.is_empty(), "a lane says nothing of the installation");
     }

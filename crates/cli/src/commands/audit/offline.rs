@@ -179,10 +179,25 @@ fn tell(
         "✓ {} decisions made again on their recorded inputs: the same events, word for word",
         lanes.iter().map(|it| it.decisions).sum::<usize>()
     ))?;
+    for lane in &bundle.lanes {
+        if let Some(what) = replay::begun(lane) {
+            console.text(&crate::render::harmless(&format!("! {what}")))?;
+        }
+    }
     console.text(&format!(
         "✓ checkpoint of {} events signed by {}",
         checkpoint.size, checkpoint.origin
     ))?;
+    for record in replay::settings(bundle) {
+        let text = format!(
+            "  event {}, {}, {}: {}",
+            record.number,
+            super::day(record.at),
+            replay::asked_by(record),
+            record.message
+        );
+        console.text(&crate::render::harmless(&text))?;
+    }
     for lane in &bundle.lanes {
         for rollout in &lane.rollouts {
             let of_rollout = |record: &&Record| record.rollout.as_ref() == Some(rollout);

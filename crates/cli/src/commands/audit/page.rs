@@ -13,7 +13,7 @@ use airboss_ledger::{Bundle, Checkpoint, LaneRecords, Record, TextHash, Verifyin
 use airboss_model::Timestamp;
 use airboss_server::facts_in_words;
 
-use super::evidence;
+use super::{evidence, replay};
 use html::Html;
 
 const STYLE: &str = include_str!("page/page.css");
@@ -160,6 +160,10 @@ fn head(html: &mut Html, bundle: &Bundle) {
         }
     }
     html.raw("</tbody></table>\n");
+    for what in bundle.lanes.iter().filter_map(replay::begun) {
+        let what = format!("Removed by retention: {what}.");
+        html.element("p class=\"note\"", &what).raw("\n");
+    }
 }
 
 /// Who did what, in the order of the events.
@@ -313,7 +317,24 @@ fn verification(html: &mut Html, bundle: &Bundle, digest: &str) {
             .fact("Events in the log", &checkpoint.size.to_string())
             .code_fact("Root of the tree", &checkpoint.root.to_string());
     }
-    html.raw("</dl>\n<h3>Signed checkpoint</h3>\n")
+    html.raw("</dl>\n");
+    let mut settings = replay::settings(bundle).peekable();
+    if settings.peek().is_some() {
+        html.table(
+            "How long the log was told to keep the words of its events, as sealed in it",
+            &["Time", "Person", "What", "#Event"],
+        );
+        for record in settings {
+            html.raw("<tr>")
+                .element("td class=\"when\"", &time(record.at))
+                .element("td class=\"who\"", &replay::asked_by(record))
+                .element("td", &record.message)
+                .element("td class=\"num\"", &record.number.to_string())
+                .raw("</tr>\n");
+        }
+        html.raw("</tbody></table>\n");
+    }
+    html.raw("<h3>Signed checkpoint</h3>\n")
         .element("pre", &bundle.checkpoint)
         .raw("\n");
 }

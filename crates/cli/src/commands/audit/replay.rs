@@ -1,8 +1,9 @@
 //! Making decisions again.
 
 use airboss_engine::{Event, Input, Lane, decide};
-use airboss_ledger::Record;
+use airboss_ledger::{Bundle, LaneRecords, Record};
 use airboss_model::{LaneId, Timestamp};
+use airboss_server::retention::log::{REMOVAL, SETTING};
 use serde_json::Value;
 
 /// What was decided again, to the same words.
@@ -52,13 +53,40 @@ pub enum ReplayError {
 /// What a lane's removed history led to, where a record of the installation says so: the number of its
 /// last event, and the state.
 pub fn begins(record: &Record, lane: &str) -> Option<(u64, Lane)> {
-    if record.kind != "history_removed" || record.lane != LaneId::installation().as_str() {
+    if record.kind != REMOVAL || record.lane != LaneId::installation().as_str() {
         return None;
     }
     let body: Value = serde_json::from_str(&record.body).ok()?;
     let row = super::evidence::rows(&body, "pruned_to").next()?;
     let state = serde_json::from_value(body["state"].clone()).ok()?;
     (row["lane"] == lane).then_some((body["last"].as_u64()?, state))
+}
+
+/// What a bundle's lane lacks and why, where its history was removed: None where it begins with its
+/// first event.
+pub(super) fn begun(lane: &LaneRecords) -> Option<String> {
+    let record = &lane.begins.as_ref()?.record;
+    let (last, _) = begins(record, &lane.lane)?;
+    Some(format!(
+        "the events of {} up to {last} are not in it: {} took their words on {}, for {} (event {}). The state that they led to is the one sealed then; it cannot be made again from them",
+        lane.lane,
+        asked_by(record),
+        super::day(record.at),
+        record.message.rsplit_once(": ").map_or("", |(_, why)| why),
+        record.number
+    ))
+}
+
+/// The records of a bundle that say how long the log keeps words, and who set it.
+pub(super) fn settings(bundle: &Bundle) -> impl Iterator<Item = &Record> {
+    let own = bundle.installation.iter().map(|it| &it.record);
+    own.filter(|it| it.kind == SETTING && it.lane == LaneId::installation().as_str())
+}
+
+/// Who is on record for an event of the installation.
+pub(super) fn asked_by(record: &Record) -> String {
+    let input: Value = serde_json::from_str(&record.input).unwrap_or_default();
+    input["by"].as_str().unwrap_or("somebody").to_owned()
 }
 
 /// Makes every decision of a lane again, from its first event on or from the state that its removed

@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::known::artifact;
 use super::tokens::token;
-use crate::make::{at, claimed, command, commit, digest, event, lane, release, rollout, service};
+use crate::make::{
+    at, claimed, command, commit, digest, event, evidence, lane, release, rollout, rollout_id, service,
+};
 
 /// Commits of two lanes by turns, each with up to three events.
 async fn fill(store: &dyn Store, commits: usize) {
@@ -304,6 +306,54 @@ pub async fn removed_words_leave_every_seal_and_proof(store: &dyn Store) {
     assert!(!events.last().unwrap().message.is_empty());
     fill_more(store).await;
     assert!(store.prune(&pruning(15)).await.unwrap() > 0);
+    assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
+}
+
+/// What repeats the words, or was only their ground, goes with them.
+pub async fn measurements_and_commands_go_with_the_words_that_rest_on_them(store: &dyn Store) {
+    let a = lane("a/production");
+    store.enqueue(&command(&a, "first")).await.unwrap();
+    let mut row = claimed(store, &a, "one").await;
+    let ids = ["shop-1", "shop-1", "shop-2", "shop-2"];
+    for (at, id) in (1..).zip(ids) {
+        let rows = [evidence(id, at, false), evidence(id, at + 10, true)];
+        store
+            .append_evidence(&a, row.epoch, &rows)
+            .await
+            .unwrap();
+        let mut next = commit(&row);
+        next.events = vec![event(Some(id), "it went on")];
+        if at == 2 {
+            let first = store.inbox(&a, 1).await.unwrap().remove(0);
+            next.consumes = Some((first.id, json!("done")));
+        }
+        row.seq = store.commit(&next).await.unwrap().seq;
+        store
+            .finish_effect(&a, row.epoch, row.seq, 0, "done")
+            .await
+            .unwrap();
+    }
+    // One that waits keeps all of itself.
+    store.enqueue(&command(&a, "second")).await.unwrap();
+    let kept = async |id: &str| {
+        let rows = store.evidence(&rollout_id(id), 0, 100).await.unwrap();
+        rows.len()
+    };
+    // The second rollout's last event keeps its words, and so it keeps its measurements.
+    assert!(store.prune(&pruning(3)).await.unwrap() > 0);
+    assert_eq!((kept("shop-1").await, kept("shop-2").await), (0, 4));
+    let told = own(store).await;
+    assert!(told[0].message.contains("measurements"), "{}", told[0].message);
+    let entry = async |key: &str| store.inbox_entry(key).await.unwrap().unwrap();
+    let first = entry("first").await;
+    assert_eq!((first.body, first.answer), (json!(null), Some(json!("done"))));
+    assert!(!entry("second").await.body.is_null());
+    // The same request again is still the same one.
+    let again = store.enqueue(&command(&a, "first")).await.unwrap();
+    assert_eq!(again.answer, Some(json!("done")));
+
+    assert!(store.prune(&pruning(4)).await.unwrap() > 0);
+    assert_eq!(kept("shop-2").await, 0);
     assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
 }
 

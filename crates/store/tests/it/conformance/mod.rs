@@ -85,6 +85,7 @@ macro_rules! suite {
                 what_happens_to_the_installation_is_sealed_beside_the_lanes
                 what_is_kept_twice_is_sealed_once
                 the_installations_lane_is_nobodys_to_ship_to
+                measurements_and_commands_go_with_the_words_that_rest_on_them
                 removed_words_leave_every_seal_and_proof
                 words_are_removed_no_further_than_the_lane_goes;
             reading:

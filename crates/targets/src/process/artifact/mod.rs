@@ -24,7 +24,7 @@ pub use layers::{Layers, Unpacked};
 pub(super) use listing::boot_id;
 pub use pack::{Packed, pack};
 pub(super) use store::{ArtifactStore, Prepared};
-pub use unpack::unpack_to;
+pub use unpack::{check, unpack_to};
 
 use super::client::ClientError;
 

@@ -13,8 +13,11 @@ use super::hashing::{Hashing, pour};
 use super::listing::{Entry, Listing, boot_id};
 use super::{ArtifactError, MAX_BYTES, MAX_ENTRIES, too_big};
 
-/// Looks at every entry of an archive as [`unpack`] would, and writes nothing.
-pub(super) fn check(archive: impl Read) -> Result<(), ArtifactError> {
+/// Looks at every entry of an archive as [`unpack_to`] would, and writes nothing. It blocks.
+///
+/// # Errors
+/// As with [`unpack_to`].
+pub fn check(archive: impl Read) -> Result<(), ArtifactError> {
     read(archive, None).map(|_| ())
 }
 
