@@ -283,7 +283,15 @@ impl Evidence {
             is_default: *trust == Trust::default(),
         };
         let told = |_: Option<&_>| believed(trust);
-        setting::record(&*self.store, &setting, "trust_changed", told, controller, now).await?;
+        setting::record(
+            &*self.store,
+            &setting,
+            "trust_changed",
+            told,
+            controller,
+            now,
+        )
+        .await?;
         Ok(())
     }
 

@@ -18,8 +18,8 @@ mod make;
 mod neighbours;
 mod project;
 pub mod roster;
-pub mod setting;
 mod second;
+pub mod setting;
 mod turn;
 
 use std::collections::{HashMap, HashSet};

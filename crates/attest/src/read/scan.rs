@@ -78,10 +78,7 @@ fn rate(text: &str) -> Rating {
 }
 
 /// The worse of two ratings.
-fn worse(
-    one: Rating,
-    other: Rating,
-) -> Rating {
+fn worse(one: Rating, other: Rating) -> Rating {
     if other.0 > one.0 || (other.0 == one.0 && other.1 > one.1) {
         other
     } else {

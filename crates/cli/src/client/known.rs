@@ -3,16 +3,12 @@
 use std::path::Path;
 
 use airboss_model::evidence::Requirement;
-use airboss_server::api::artifacts::{
-    ArtifactDetail, ArtifactList, ArtifactView, RetentionReport,
-};
+use airboss_server::api::artifacts::{ArtifactDetail, ArtifactList, ArtifactView, RetentionReport};
 use airboss_server::api::evidence::{
     AttestationList, AttestationQuery, ReleaseList, ReleaseNeeds, ReleaseQuery, ReleaseRequest,
     ReleaseView,
 };
-use airboss_server::api::requests::{
-    ArtifactQuery, OriginRequest, RetentionRequest, TagRequest,
-};
+use airboss_server::api::requests::{ArtifactQuery, OriginRequest, RetentionRequest, TagRequest};
 use reqwest::header;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;

@@ -186,10 +186,8 @@ fn named_key(named: &str) -> anyhow::Result<VerifyingKey> {
 
 /// The day of a record's time, in microseconds since 1970, UTC.
 fn day(at: i64) -> String {
-    Timestamp::from_microsecond(at).map_or_else(
-        |_| at.to_string(),
-        |at| at.strftime("%Y-%m-%d").to_string(),
-    )
+    Timestamp::from_microsecond(at)
+        .map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d").to_string())
 }
 
 /// Says what is wrong with the record.

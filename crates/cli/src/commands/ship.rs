@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 
 use airboss_model::manifest::{self, Resource, Severity};
+use airboss_server::api::artifacts::ArtifactView;
 use airboss_server::api::evidence::{BuildView, ReleaseRequest};
 use airboss_server::api::requests::ShipRequest;
-use airboss_server::api::artifacts::ArtifactView;
 use anyhow::{Context as _, bail};
 
 use super::artifact::Ci;

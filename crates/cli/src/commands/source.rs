@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use airboss_model::Origin;
 use airboss_oci::{Credentials, OciError, Pinned, Platform, Registry, Source};
+use airboss_server::api::artifacts::ArtifactView;
 use airboss_server::api::evidence::{AttestationQuery, BuildView};
 use airboss_server::api::requests::{ArtifactQuery, OriginRequest};
-use airboss_server::api::artifacts::ArtifactView;
 use airboss_targets::process::artifact;
 use anyhow::{Context as _, bail};
 

@@ -42,14 +42,20 @@ async fn words_that_retention_removed_leave_seals_that_hold_and_are_missed_out_l
     let up = ["up", "--listen", "127.0.0.1:0", "--keep-record", "30d"];
     house.start(&up).await;
     house.ship(LATER, &[]).await.ended(0);
-    house.run(&["promote", "checkout-3", "--full"]).await.ended(0);
+    house
+        .run(&["promote", "checkout-3", "--full"])
+        .await
+        .ended(0);
     house.until_ended("checkout-3").await;
 
     let file = |name: &str| house.path().join(name).to_str().unwrap().to_owned();
     let (before, after) = (file("before.audit.json"), file("after.audit.json"));
     let checkpoint = file("checkpoint.txt");
     let export = ["audit", "export", "checkout-1", "-o"];
-    house.run(&[&export[..], &[&before]].concat()).await.ended(0);
+    house
+        .run(&[&export[..], &[&before]].concat())
+        .await
+        .ended(0);
     let verify = ["audit", "verify"];
     house
         .run(&[&verify[..], &["--save", &checkpoint]].concat())
@@ -128,9 +134,15 @@ async fn words_that_retention_removed_leave_seals_that_hold_and_are_missed_out_l
     // Nobody gives the later decisions another ground.
     let text = fs::read_to_string(&after).unwrap();
     let (head, state) = text.split_once("history_removed").unwrap();
-    let forged = format!("{head}history_removed{}", state.replacen("1.1.0", "1.1.1", 1));
+    let forged = format!(
+        "{head}history_removed{}",
+        state.replacen("1.1.0", "1.1.1", 1)
+    );
     fs::write(&after, forged).unwrap();
-    offline(&after).await.ended(3).says(&["is not what was sealed"]);
+    offline(&after)
+        .await
+        .ended(3)
+        .says(&["is not what was sealed"]);
 
     let store = SqliteStore::open(&database, SqliteOptions::default())
         .await

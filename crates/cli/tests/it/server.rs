@@ -5,9 +5,12 @@ use std::fs;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use airboss_server::api::requests::{EventQuery, ShipRequest};
 use airboss_server::api::artifacts::ArtifactView;
-use airboss_server::api::views::{Accepted, EventList, EventView, LaneList, LaneView, Problem, RolloutList, RolloutView, SystemView};
+use airboss_server::api::requests::{EventQuery, ShipRequest};
+use airboss_server::api::views::{
+    Accepted, EventList, EventView, LaneList, LaneView, Problem, RolloutList, RolloutView,
+    SystemView,
+};
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};

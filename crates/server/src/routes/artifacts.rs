@@ -13,8 +13,8 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::requests::{ArtifactQuery, OriginRequest, TagRequest};
 use crate::api::artifacts::{ArtifactDetail, ArtifactList, ArtifactView};
+use crate::api::requests::{ArtifactQuery, OriginRequest, TagRequest};
 use crate::api::views::Problem;
 use crate::problem::{Failure, Result};
 use crate::{Here, Site, origins};

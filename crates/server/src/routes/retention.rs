@@ -10,9 +10,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::Caller;
+use crate::api::artifacts::RetentionReport;
 use crate::api::log::{LogRetention, RemoveWords};
 use crate::api::requests::RetentionRequest;
-use crate::api::artifacts::RetentionReport;
 use crate::api::views::Problem;
 use crate::problem::{Failure, Result};
 use crate::{Here, Site, retention};

@@ -176,7 +176,10 @@ async fn a_hostile_archive_is_refused_with_its_reason_and_nothing_of_it_is_kept(
     for (bytes, why) in [
         (entry(Regular, "../out", ""), "leaves the folder"),
         (entry(Regular, "/etc/passwd", ""), "leaves the folder"),
-        (entry(Symlink, "a", "../../etc"), "is a link that leaves the folder"),
+        (
+            entry(Symlink, "a", "../../etc"),
+            "is a link that leaves the folder",
+        ),
         (entry(Link, "a", "b"), "hard link"),
         (entry(Char, "null", ""), "devices"),
         (whole[..3_000].to_vec(), "cut off"),
@@ -186,7 +189,10 @@ async fn a_hostile_archive_is_refused_with_its_reason_and_nothing_of_it_is_kept(
         let (status, body) = server.hand_in(bytes).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{why}: {body}");
         let message = body["message"].as_str().unwrap();
-        assert!(message.contains(why) && message.contains("Nothing was kept"), "{why}: {message}");
+        assert!(
+            message.contains(why) && message.contains("Nothing was kept"),
+            "{why}: {message}"
+        );
     }
     assert_eq!(kept(&server), ["incoming"]);
     let folder = server.folder.path().join("artifacts/incoming");

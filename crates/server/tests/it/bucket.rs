@@ -174,7 +174,10 @@ async fn agents_get_from_the_server_what_lies_in_the_bucket() {
     let response = server.router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let bytes = archive(b"content");
-    assert_eq!(response.headers()["content-length"], bytes.len().to_string());
+    assert_eq!(
+        response.headers()["content-length"],
+        bytes.len().to_string()
+    );
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
         bytes

@@ -288,7 +288,9 @@ async fn old_words_go_but_for_what_serves_and_every_seal_stays() {
     assert!(goes > 5, "{planned:?}");
     // What is young stays.
     let young = server.runtime.clock().now();
-    let none = log::run(&**store, Some(LEAST), young, Some("ann")).await.unwrap();
+    let none = log::run(&**store, Some(LEAST), young, Some("ann"))
+        .await
+        .unwrap();
     assert_eq!(none.lanes[0].goes, 0);
     let done = log::run(&**store, Some(LEAST), later(), Some("ann"))
         .await
@@ -331,11 +333,18 @@ async fn how_long_words_are_kept_is_sealed_with_who_set_it_and_when() {
     // Nobody said anything, so nothing is told.
     assert!(!set(None, "ann").await);
     assert!(set(Some(LEAST), "ann").await);
-    assert!(!set(Some(LEAST), "bob").await, "a restart sets nothing anew");
+    assert!(
+        !set(Some(LEAST), "bob").await,
+        "a restart sets nothing anew"
+    );
     assert!(set(None, "bob").await);
     let records = store.log_records(&RecordFilter::default()).await.unwrap();
     let told = |it: &Record| format!("{}: {} {}", it.lane, it.message, it.input);
-    let told: Vec<String> = records.iter().filter(|it| it.kind == log::SETTING).map(told).collect();
+    let told: Vec<String> = records
+        .iter()
+        .filter(|it| it.kind == log::SETTING)
+        .map(told)
+        .collect();
     insta::assert_snapshot!(told.join("\n"), @"");
     let (_, asked) = server.get("/api/v1/log/retention").await;
     let setting = &asked["settings"][0];
@@ -350,7 +359,10 @@ async fn nothing_is_removed_of_a_log_that_is_kept_for_ever() {
     let server = Server::start().await;
     let by = json!({ "by": "ann" });
     let (status, body) = server.post("/api/v1/log/retention", by).await;
-    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("kept")));
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::CONFLICT, &json!("kept"))
+    );
     let nobody = json!({ "by": " " });
     let (status, _) = server.post("/api/v1/log/retention", nobody).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -93,7 +93,8 @@ impl Tables {
                 entry.body = Value::Null;
             }
         }
-        self.effects.retain(|(of, at, _), (_, outcome)| of != lane || at > seq || outcome.is_none());
+        self.effects
+            .retain(|(of, at, _), (_, outcome)| of != lane || at > seq || outcome.is_none());
         if removed > 0 {
             self.pruned.insert(lane.clone(), *seq);
             let message = format!(

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use airboss_oci::{Credentials, Registry, Source};
-use airboss_server::api::requests::{ArtifactQuery, TagRequest};
 use airboss_server::api::artifacts::ArtifactDetail;
+use airboss_server::api::requests::{ArtifactQuery, TagRequest};
 use airboss_server::api::views::LaneView;
 use serde::Serialize;
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use airboss_model::Timestamp;
+use airboss_server::api::artifacts::ArtifactDetail;
 use airboss_server::api::evidence::{ReleaseList, ReleaseQuery, ReleaseView};
 use airboss_server::api::requests::ArtifactQuery;
-use airboss_server::api::artifacts::ArtifactDetail;
 use airboss_targets::process::artifact;
 use anyhow::{Context as _, bail};
 use serde::Serialize;

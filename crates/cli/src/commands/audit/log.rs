@@ -71,12 +71,7 @@ pub(super) async fn verify(args: &VerifyArgs, context: &mut Context) -> anyhow::
     }
 }
 
-fn tell(
-    walked: &Walked,
-    key_from: &str,
-    grew: bool,
-    context: &mut Context,
-) -> anyhow::Result<()> {
+fn tell(walked: &Walked, key_from: &str, grew: bool, context: &mut Context) -> anyhow::Result<()> {
     let console = &mut context.console;
     let since = match grew {
         true => ", and the log grew from the earlier checkpoint",

@@ -11,7 +11,8 @@ use serde_json::json;
 use super::known::artifact;
 use super::tokens::token;
 use crate::make::{
-    at, claimed, command, commit, digest, event, evidence, lane, release, rollout, rollout_id, service,
+    at, claimed, command, commit, digest, event, evidence, lane, release, rollout, rollout_id,
+    service,
 };
 
 /// Commits of two lanes by turns, each with up to three events.
@@ -317,10 +318,7 @@ pub async fn measurements_and_commands_go_with_the_words_that_rest_on_them(store
     let ids = ["shop-1", "shop-1", "shop-2", "shop-2"];
     for (at, id) in (1..).zip(ids) {
         let rows = [evidence(id, at, false), evidence(id, at + 10, true)];
-        store
-            .append_evidence(&a, row.epoch, &rows)
-            .await
-            .unwrap();
+        store.append_evidence(&a, row.epoch, &rows).await.unwrap();
         let mut next = commit(&row);
         next.events = vec![event(Some(id), "it went on")];
         if at == 2 {
@@ -343,10 +341,17 @@ pub async fn measurements_and_commands_go_with_the_words_that_rest_on_them(store
     assert!(store.prune(&pruning(3)).await.unwrap() > 0);
     assert_eq!((kept("shop-1").await, kept("shop-2").await), (0, 4));
     let told = own(store).await;
-    assert!(told[0].message.contains("measurements"), "{}", told[0].message);
+    assert!(
+        told[0].message.contains("measurements"),
+        "{}",
+        told[0].message
+    );
     let entry = async |key: &str| store.inbox_entry(key).await.unwrap().unwrap();
     let first = entry("first").await;
-    assert_eq!((first.body, first.answer), (json!(null), Some(json!("done"))));
+    assert_eq!(
+        (first.body, first.answer),
+        (json!(null), Some(json!("done")))
+    );
     assert!(!entry("second").await.body.is_null());
     // The same request again is still the same one.
     let again = store.enqueue(&command(&a, "first")).await.unwrap();
