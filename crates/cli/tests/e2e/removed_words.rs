@@ -48,7 +48,8 @@ async fn words_that_retention_removed_leave_seals_that_hold_and_are_missed_out_l
         .ended(0);
     house.until_ended("checkout-3").await;
 
-    let file = |name: &str| house.path().join(name).to_str().unwrap().to_owned();
+    let folder = house.path().to_owned();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (before, after) = (file("before.audit.json"), file("after.audit.json"));
     let checkpoint = file("checkpoint.txt");
     let export = ["audit", "export", "checkout-1", "-o"];
@@ -87,7 +88,7 @@ async fn words_that_retention_removed_leave_seals_that_hold_and_are_missed_out_l
         .await
         .ended(2)
         .says(&["the words of checkout-1", "were removed by retention"]);
-    assert!(!house.path().join("late.audit.json").exists());
+    assert!(!folder.join("late.audit.json").exists());
     house
         .run(&["audit", "export", "checkout-3", "-o", &after])
         .await
@@ -127,7 +128,7 @@ async fn words_that_retention_removed_leave_seals_that_hold_and_are_missed_out_l
         "byte for byte",
         "are not in it: ada@example.org took their words",
         "it cannot be made again from them",
-        "to keep the words of the log 30d; before: for ever",
+        "to keep the words of the log for 30d; before: for ever",
     ]);
     let page = fs::read_to_string(file("after.audit.html")).unwrap();
     assert!(page.contains("Removed by retention: "));

@@ -68,10 +68,14 @@ pub async fn record(
     };
     let message = |before: Option<&Value>| {
         let before = before.and_then(|it| it["keep"].as_str());
+        let span = |keep: &str| match keep {
+            "for ever" => keep.to_owned(),
+            span => format!("for {span}"),
+        };
         format!(
             "the server {controller} was started to keep the words of the log {}; before: {}",
-            told,
-            before.unwrap_or("for ever")
+            span(&told),
+            span(before.unwrap_or("for ever"))
         )
     };
     setting::record(store, &setting, SETTING, message, by, now).await

@@ -345,7 +345,10 @@ async fn how_long_words_are_kept_is_sealed_with_who_set_it_and_when() {
         .filter(|it| it.kind == log::SETTING)
         .map(told)
         .collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    airboss/installation: the server local was started to keep the words of the log for 7d; before: for ever {"by":"ann"}
+    airboss/installation: the server local was started to keep the words of the log for ever; before: for 7d {"by":"bob"}
+    "#);
     let (_, asked) = server.get("/api/v1/log/retention").await;
     let setting = &asked["settings"][0];
     assert_eq!(

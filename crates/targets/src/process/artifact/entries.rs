@@ -52,6 +52,9 @@ pub(super) fn damaged(error: io::Error) -> ArtifactError {
     if error.kind() == io::ErrorKind::StorageFull {
         return ArtifactError::io("read", "the archive")(error);
     }
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return cut_off();
+    }
     let why = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(bomb @ Bomb { .. }) => bomb.to_string(),
         None => format!("it is not a readable tar archive ({error})"),
