@@ -402,13 +402,13 @@ pub fn rollout(row: &RolloutRow) -> RolloutView {
     }
 }
 
-/// What is said in the place of words that are gone.
-const WORDLESS: &str = "(its words were removed by retention; its seal stays in the log)";
-
 /// An event.
 pub fn event(row: EventRow) -> EventView {
     let message = match row.is_wordless() {
-        true => WORDLESS.to_owned(),
+        true => format!(
+            "{} (retention removed the words; the seal stays in the log)",
+            row.kind.replace('_', " ")
+        ),
         false => row.message,
     };
     EventView {

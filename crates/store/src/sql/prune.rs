@@ -87,10 +87,14 @@ impl Write for Prune {
             let sql = Sql::new(statement).bind(lane).bind(seq);
             sql.execute(&mut *db).await?;
         }
+        let measured = match measurements {
+            1 => "1 measurement".to_owned(),
+            count => format!("{count} measurements"),
+        };
         let told = Told {
             kind: "history_removed",
             message: format!(
-                "the words of {removed} events of {lane} were removed, their seals stay, and {measurements} measurements: {}",
+                "the words of {removed} events of {lane} were removed, their seals stay, and {measured} with them: {}",
                 pruning.why
             ),
             by: &pruning.by,
