@@ -98,7 +98,7 @@ fn sections() -> [Section; 4] {
 }
 
 /// Clumped errors and stalls: mean size, seconds over which a clump is spread, canary's weight, history.
-const CLUMPED: [(&str, f64, u64, f64, u64); 36] = [
+const CLUMPED: [(&str, f64, u64, f64, u64); 38] = [
     ("clumps 2 at once, 1 %, 1 h", 2.0, 1, 0.01, HOUR),
     ("clumps 2 at once, 1 %, 15 min", 2.0, 1, 0.01, MINUTES_15),
     ("clumps 2 at once, 10 %, 1 h", 2.0, 1, 0.1, HOUR),
@@ -108,6 +108,7 @@ const CLUMPED: [(&str, f64, u64, f64, u64); 36] = [
     ("clumps 2 at once, 50 %, 1 h", 2.0, 1, 0.5, HOUR),
     ("clumps 2 at once, 50 %, 15 min", 2.0, 1, 0.5, MINUTES_15),
     ("clumps 2 at once, 10 %, no history", 2.0, 1, 0.1, 0),
+    ("clumps 2 at once, 50 %, no history", 2.0, 1, 0.5, 0),
     ("clumps 2 over 10 s, 1 %, 1 h", 2.0, 10, 0.01, HOUR),
     ("clumps 2 over 10 s, 1 %, 15 min", 2.0, 10, 0.01, MINUTES_15),
     ("clumps 2 over 10 s, 10 %, 1 h", 2.0, 10, 0.1, HOUR),
@@ -135,6 +136,7 @@ const CLUMPED: [(&str, f64, u64, f64, u64); 36] = [
     ("clumps 5 over 10 s, 50 %, 1 h", 5.0, 10, 0.5, HOUR),
     ("clumps 5 over 10 s, 50 %, 15 min", 5.0, 10, 0.5, MINUTES_15),
     ("clumps 5 over 10 s, 10 %, no history", 5.0, 10, 0.1, 0),
+    ("clumps 5 over 10 s, 50 %, no history", 5.0, 10, 0.5, 0),
 ];
 
 fn aa() -> Vec<World> {
@@ -204,9 +206,31 @@ fn regressions() -> Vec<World> {
             history: 0,
             ..from("0.1 to 10 %, no history", 0.001, 0.1)
         },
+        World {
+            history: 0,
+            onset: 3.5,
+            ..from("0.1 to 20 % after 3.5 s, no history", 0.001, 0.2)
+        },
+        World {
+            history: 0,
+            onset: 3.5,
+            weight: 0.25,
+            ..from("0.1 to 20 % after 3.5 s, 3 instances", 0.001, 0.2)
+        },
+        World {
+            history: 0,
+            onset: 600.0,
+            seconds: 1500,
+            ..from("0.1 to 20 % after 600 s, no history", 0.001, 0.2)
+        },
+        World {
+            history: 0,
+            onset: 3.5,
+            ..from("0.1 to 3 % after 3.5 s, no history", 0.001, 0.03)
+        },
         from("1 to 1.5 %", 0.01, 0.015),
         World {
-            onset: 930,
+            onset: 930.0,
             seconds: 1500,
             ..from("0.1 to 1 %, onset at 930 s", 0.001, 0.01)
         },

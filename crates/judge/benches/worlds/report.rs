@@ -64,20 +64,20 @@ fn mean_and_median(mut values: Vec<f64>) -> (f64, f64) {
 
 pub fn detection_head() -> String {
     format!(
-        "| world | missed or early | mean s | median s | / Wald | bad served (median) | {} (median s) |\n{}",
+        "| world | missed or early | mean s | median s | worst s | / Wald | bad served (median) | {} (median s) |\n{}",
         peers::NAMES.join(" | "),
-        line(11 - 1)
+        line(11)
     )
 }
 
 pub fn detection(world: &World, outcomes: &[Outcome]) -> String {
     let delay = |failed: Option<u64>| {
-        failed
-            .and_then(|t| t.checked_sub(world.onset))
-            .map(|t| t as f64 + 1.0)
+        let delay = failed.map(|t| t as f64 + 1.0 - world.onset);
+        delay.filter(|delay| *delay > 0.0)
     };
     let delays: Vec<f64> = outcomes.iter().filter_map(|it| delay(it.failed)).collect();
     let missed = outcomes.len() - delays.len();
+    let worst = delays.iter().copied().fold(f64::NAN, f64::max);
     let (mean, median) = mean_and_median(delays);
     let harm = mean_and_median(outcomes.iter().map(|it| it.harm as f64).collect()).1;
     let (n_c, n_b) = (world.rps * world.weight, world.rps * (1.0 - world.weight));
@@ -104,7 +104,7 @@ pub fn detection(world: &World, outcomes: &[Outcome]) -> String {
     });
     let peers = peers.collect::<Vec<_>>().join(" | ");
     format!(
-        "| {} | {} | {mean:.1} | {median:.0} | {wald} | {harm:.0} | {peers} |",
+        "| {} | {} | {mean:.1} | {median} | {worst} | {wald} | {harm:.0} | {peers} |",
         world.name,
         share(missed, outcomes.len())
     )

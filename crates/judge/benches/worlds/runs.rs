@@ -192,7 +192,7 @@ fn run(
         if decided {
             continue;
         }
-        if t >= world.onset {
+        if t as f64 + 1.0 > world.onset {
             outcome.harm += rates[0].bad;
         }
         judge.update(&tick);

@@ -31,8 +31,8 @@ pub struct World {
     pub outage: bool,
     pub history: u64,
     pub seconds: u64,
-    /// From here on the canary is different.
-    pub onset: u64,
+    /// From here on the canary is different, in seconds.
+    pub onset: f64,
     /// The canary's bad ratio from then on, relative to none of the drift.
     pub canary: f64,
     /// The canary's latencies above p95 are multiplied by this.
@@ -54,7 +54,7 @@ impl World {
             outage: false,
             history: 3600,
             seconds: 900,
-            onset: 0,
+            onset: 0.0,
             canary: 0.001,
             tail: 1.0,
         }
@@ -67,7 +67,7 @@ impl World {
             outage: false,
             history: 0,
             seconds: 0,
-            onset: 0,
+            onset: 0.0,
             canary: self.base,
             tail: 1.0,
             ..*self
@@ -208,12 +208,9 @@ impl Traffic {
         } else {
             2
         };
-        let changed = t >= world.onset;
-        let canary_level = if changed {
-            level * world.canary / world.base
-        } else {
-            level
-        };
+        // The part of this second that lies behind the onset.
+        let changed = (t as f64 + 1.0 - world.onset).clamp(0.0, 1.0);
+        let canary_level = level * (1.0 + changed * (world.canary / world.base - 1.0));
         tick.t = t;
         let canary = Side {
             arm: 0,
@@ -221,7 +218,7 @@ impl Traffic {
             count: World { weight, ..world }.canary_instances(),
             level: canary_level,
             shift: latency.then_some(shift),
-            slow: changed,
+            slow: changed > 0.5,
         };
         self.side(t, canary, &mut tick.canary);
         let stable = Side {
