@@ -34,13 +34,14 @@ pub enum Better {
 }
 
 impl Better {
-    /// Whether a ratio lies on the worse side of `bound`.
-    pub(crate) fn is_beyond(self, rate: Rate, bound: f64) -> bool {
+    /// How many requests more than `bound` allows were bad; 0 where none is.
+    pub(crate) fn excess(self, rate: Rate, bound: f64) -> f64 {
         let allowed = bound * rate.requests as f64;
-        match self {
-            Self::Lower => rate.bad as f64 > allowed,
-            Self::Higher => (rate.bad as f64) < allowed,
-        }
+        let excess = match self {
+            Self::Lower => rate.bad as f64 - allowed,
+            Self::Higher => allowed - rate.bad as f64,
+        };
+        excess.max(0.0)
     }
 }
 

@@ -95,6 +95,15 @@ pub struct LatencyEvidence {
     pub threshold: Option<Evidence>,
 }
 
+impl LatencyEvidence {
+    /// The largest log-evidence of all members under one discount, before any cap.
+    pub fn largest(&self, tempering: &Tempering) -> f64 {
+        let ratios = self.exceedances.iter().chain(&self.threshold);
+        let ratios = ratios.map(|evidence| tempering.largest(evidence));
+        ratios.fold(tempering.largest(&self.histogram), f64::max)
+    }
+}
+
 impl<'a> LatencyDiscounts<'a> {
     /// The same for every member.
     pub fn all(discount: &'a Discount) -> Self {

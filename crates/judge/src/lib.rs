@@ -94,6 +94,7 @@ pub mod routing;
 pub mod shape;
 mod shapes;
 mod sli;
+mod strangers;
 pub mod suggest;
 pub mod suspects;
 pub mod throughput;

@@ -61,6 +61,12 @@ impl Tempering {
                 .map_or(log_e, |cap| within_spell(sum, log_e, cap))
     }
 
+    /// The largest log-evidence of a tick after the exponents, before any cap; at least 0.
+    pub fn largest(&self, log_e: &[f64]) -> f64 {
+        let gains = self.etas.iter().zip(log_e).map(|(eta, log_e)| eta * log_e);
+        gains.fold(0.0, f64::max)
+    }
+
     /// The discounted log-evidence. No part can raise an e-value's mean above 1.
     pub fn apply(&self, k: usize, log_e: f64) -> f64 {
         let gain = self.etas[k] * self.cap.map_or(log_e, |cap| log_e.min(cap));

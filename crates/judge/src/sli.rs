@@ -15,16 +15,11 @@ use crate::{
     judge::add,
     latency::{self, Buckets, LatencyDiscounts, LatencyTest},
     member::{Discount, RatioMember},
-    mixture::{EFFECTS, Tempering},
+    mixture::Tempering,
+    strangers::{Run, Witnesses},
     suspects::Suspects,
     throughput::ThroughputTest,
 };
-
-/// Without a calibration a tick's log-evidence counts at most this much for each canary instance that
-/// has bad requests, so that one that stalls for three seconds does not decide ...
-pub const UNCALIBRATED_CAP: f64 = 1.35;
-/// ... of which not more than two are counted: a cause of some seconds may hit several.
-const MOST_WITNESSES: usize = 2;
 
 /// The first guess of an event's chance per slot: about one in three instance-hours.
 const RARE: f64 = 1e-7;
@@ -46,14 +41,6 @@ const UNMEASURED: Discount = {
         pass_eta: 1.0 / 3.0,
     }
 };
-
-/// What large clumps add to `phi` for each of the ratio test's effects: `1 + ln(effect)^2 / 9`.
-///
-/// Evidence stays an e-value if bad requests come in clumps of geometric size with dispersion `phi` and its
-/// exponent is `1 / (1 + (phi - 1) * lure)`. To second order that is `1 / phi`; a large clump resembles a
-/// large effect, so the square of its logarithm asks for more. The ninth comes from solving
-/// `E exp(eta ln e) = 1` for effects from 1.3 to 120 and `phi` from 3 to 9.
-const LURES: [f64; EFFECTS.len()] = [1.008, 1.031, 1.093, 1.251, 1.536, 2.151, 3.547];
 
 /// What every SLI needs of a tick.
 pub(crate) struct TickContext<'a> {
@@ -95,6 +82,9 @@ pub(crate) struct SliState {
     pub(crate) heard: [Option<u64>; 2],
     /// Ticks with data in this step.
     pub(crate) ticks: u64,
+    /// Gross seconds in a row, where no history tells how instances stall.
+    #[serde(default)]
+    run: Run,
 }
 
 impl SliState {
@@ -138,6 +128,7 @@ impl SliState {
             last_data: None,
             heard: [None; 2],
             ticks: 0,
+            run: Run::default(),
         }
     }
 
@@ -180,7 +171,7 @@ impl SliState {
         context: &TickContext<'_>,
     ) -> u64 {
         let tick = context.tick;
-        let (mut refused, mut witnesses) = (0, 0);
+        let (mut refused, mut witnesses) = (0, Witnesses::default());
         let bound = self.bound(false);
         let mut canary = None;
         for (row, number) in tick.canary.instances.iter().zip(&context.canary_numbers) {
@@ -191,7 +182,7 @@ impl SliState {
                 Ok(Some(rate)) => {
                     add(canary.get_or_insert_default(), rate);
                     self.suspects.count(*number, rate);
-                    witnesses += usize::from(better.is_beyond(rate, bound));
+                    witnesses.hear(better.excess(rate, bound));
                 }
                 Ok(None) => {}
                 Err(()) => refused += 1,
@@ -207,12 +198,13 @@ impl SliState {
         self.hear(tick.t, any(canary), any(baseline.rate));
         match (canary, baseline.rate) {
             (Some(c), Some(b)) if c.requests > 0 && b.requests > 0 => {
-                let unknown = self.uncalibrated(witnesses);
+                let unknown = self.run.discount(tick.t, witnesses, &self.dispersion);
                 let discounts = discounts(&self.calibrated, self.step, &unknown);
                 let Test::Ratio(member) = &mut self.test else {
                     return refused;
                 };
-                member.observe(tick.t, c, b, discounts.threshold);
+                let evidence = member.observe(tick.t, c, b, discounts.threshold);
+                self.run.observe(tick.t, unknown.fail.largest(&evidence));
                 self.conclude(context, better, margin, c, b);
                 let arms = tick.baseline.iter().flat_map(|arm| &arm.instances);
                 let rates: Vec<Rate> = arms
@@ -241,7 +233,7 @@ impl SliState {
             canary: vec![0; slots],
             baseline: vec![0; slots],
         };
-        let (mut refused, mut witnesses) = (0, 0);
+        let (mut refused, mut witnesses) = (0, Witnesses::default());
         let bound = self.bound(false);
         for (row, number) in tick.canary.instances.iter().zip(&context.canary_numbers) {
             if self.suspects.is_aside(tick.t, *number) {
@@ -249,7 +241,7 @@ impl SliState {
             }
             if let Some(rate) = row.add_latency(&mut counts.canary, cut) {
                 self.suspects.count(*number, rate);
-                witnesses += usize::from(Better::Lower.is_beyond(rate, bound));
+                witnesses.hear(Better::Lower.excess(rate, bound));
             } else {
                 refused += 1;
             }
@@ -276,10 +268,12 @@ impl SliState {
             }
             return refused;
         }
-        let unknown = self.uncalibrated(witnesses);
+        let unknown = self.run.discount(tick.t, witnesses, &self.dispersion);
         let discounts = discounts(&self.calibrated, self.step, &unknown);
         if let Test::Latency(test) = &mut self.test {
-            test.observe(tick.t, &counts, context.edges, &discounts);
+            let evidence = test.observe(tick.t, &counts, context.edges, &discounts);
+            let gain = evidence.map_or(0.0, |evidence| evidence.largest(&unknown.fail));
+            self.run.observe(tick.t, gain);
         }
         let c = latency::above(&counts.canary, cut, n_c);
         let b = latency::above(&counts.baseline, cut, n_b);
@@ -455,25 +449,6 @@ impl SliState {
         self.ticks += 1;
     }
 
-    /// How evidence is discounted without a calibration, in a tick in which `witnesses` of the canary's
-    /// instances had too many bad requests.
-    fn uncalibrated(&self, witnesses: usize) -> Discount {
-        let phi = self.dispersion.likely();
-        let counted = witnesses.clamp(1, MOST_WITNESSES) as f64;
-        let mut fail = Tempering {
-            gain_cap: Some(UNCALIBRATED_CAP * counted),
-            // The histogram test has more alternatives, all of them of a moderate size.
-            ..Tempering::flat(1.0 / phi, None)
-        };
-        for (eta, lure) in fail.etas.iter_mut().zip(LURES) {
-            *eta = 1.0 / (1.0 + (phi - 1.0) * lure);
-        }
-        Discount {
-            fail,
-            pass_eta: 1.0 / self.dispersion.upper(),
-        }
-    }
-
     /// Evidence against the release; 1 is none. With a baseline and without one are two tests of
     /// the same promise, so they share the SLI's capital.
     pub(crate) fn e(&self) -> f64 {
@@ -509,7 +484,7 @@ impl SliState {
             let information = guard.pass_information();
             return (information > 1e-9).then(|| left / information);
         }
-        let unknown = self.uncalibrated(1);
+        let unknown = (self.run).discount(0, Witnesses::default(), &self.dispersion);
         let discounts = discounts(&self.calibrated, self.step, &unknown);
         match &self.test {
             Test::Ratio(member) => member.seconds_to_pass(needed, discounts.threshold),
