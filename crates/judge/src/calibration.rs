@@ -220,9 +220,9 @@ impl Calibrator {
         let whole = rows.whole;
         let history = &mut self.slis[index];
         add(&mut history.total, whole);
-        history
-            .dispersion
-            .observe(t, numbers.iter().copied().zip(rates.iter().copied()));
+        let by_number: Vec<(usize, Rate)> =
+            numbers.iter().copied().zip(rates.iter().copied()).collect();
+        history.dispersion.observe(t, &by_number);
         for split in &mut self.splits {
             let ring = split.ring;
             let sli = &mut split.slis[index];
@@ -300,9 +300,8 @@ impl Calibrator {
                 }
                 if order == 0 {
                     let rates = above_cut(test.shown().0);
-                    history
-                        .dispersion
-                        .observe(t, numbers.iter().copied().zip(rates));
+                    let shown: Vec<(usize, Rate)> = numbers.iter().copied().zip(rates).collect();
+                    history.dispersion.observe(t, &shown);
                 }
             }
             for (subset, player) in sli.players.iter_mut().enumerate() {

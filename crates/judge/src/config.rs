@@ -16,6 +16,12 @@ pub struct Margin {
 }
 
 impl Margin {
+    /// None: both ratios alike.
+    pub(crate) const EQUAL: Self = Self {
+        rho: 1.0,
+        delta: 0.0,
+    };
+
     /// The canary's ratio on the edge when the baseline's is `p`.
     pub fn edge(self, p: f64) -> f64 {
         self.rho * p + self.delta

@@ -7,10 +7,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rate, roster::MAX_INSTANCES};
+use crate::{Rate, tick::clock};
 
 /// Block lengths in seconds over which clumps are looked for.
 pub const BLOCKS: [u64; 3] = [1, 10, 60];
+
+/// In longer blocks instances beyond so many are counted together: groups of them clump as they do.
+const MAX_CELLS: usize = 16;
 
 /// What `phi` is taken to be before anything is known: clumps of two.
 const GUESS: f64 = 3.0;
@@ -30,14 +33,28 @@ struct Cell {
     requests: u32,
 }
 
+impl From<Rate> for Cell {
+    fn from(rate: Rate) -> Self {
+        Self {
+            bad: narrow(rate.bad),
+            requests: narrow(rate.requests),
+        }
+    }
+}
+
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Sums over closed blocks.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Block {
-    number: u64,
+    number: u32,
     cells: Vec<Cell>,
     /// Squared deviations, what independent requests would give, and the square of the latter.
-    squares: f64,
-    variance: f64,
-    doubles: f64,
+    squares: f32,
+    variance: f32,
+    doubles: f32,
 }
 
 impl Block {
@@ -46,37 +63,50 @@ impl Block {
             self.cells.resize(index + 1, Cell::default());
         }
         let cell = &mut self.cells[index];
-        let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         cell.bad = cell.bad.saturating_add(narrow(rate.bad));
         cell.requests = cell.requests.saturating_add(narrow(rate.requests));
     }
 
     fn close(&mut self) {
+        let mut cells = std::mem::take(&mut self.cells);
+        self.close_with(cells.iter().copied());
+        cells.fill(Cell::default());
+        self.cells = cells;
+    }
+
+    /// Takes a whole block, whose cells need not be kept.
+    fn close_with(&mut self, cells: impl Iterator<Item = Cell> + Clone) {
         let (mut bad, mut requests) = (0.0, 0.0);
-        for cell in &self.cells {
+        for cell in cells.clone() {
             bad += f64::from(cell.bad);
             requests += f64::from(cell.requests);
         }
-        if bad > 0.0 && requests >= 2.0 {
-            let finite = (requests - bad) / (requests - 1.0);
-            for cell in &self.cells {
-                let share = f64::from(cell.requests) / requests;
-                let deviation = f64::from(cell.bad) - bad * share;
-                let variance = bad * share * (1.0 - share) * finite;
-                self.squares += deviation * deviation;
-                self.variance += variance;
-                self.doubles += variance * variance;
-            }
+        if bad <= 0.0 || requests < 2.0 {
+            return;
         }
-        self.cells.fill(Cell::default());
+        let finite = (requests - bad) / (requests - 1.0);
+        let (mut squares, mut all, mut doubles) = (0.0, 0.0, 0.0);
+        for cell in cells {
+            let share = f64::from(cell.requests) / requests;
+            let deviation = f64::from(cell.bad) - bad * share;
+            let variance = bad * share * (1.0 - share) * finite;
+            squares += deviation * deviation;
+            all += variance;
+            doubles += variance * variance;
+        }
+        self.squares += squares as f32;
+        self.variance += all as f32;
+        self.doubles += doubles as f32;
     }
 
     /// `phi` where it is taken to be `guess` with the weight of `prior` bad requests, and its standard
     /// error. Clumps are what is counted: of `variance / phi` of them each adds about `phi` squared.
     fn phi(&self, guess: f64, prior: f64) -> (f64, f64) {
-        let whole = self.variance + prior;
-        let phi = (self.squares + guess * prior) / whole;
-        let error = phi * (phi / whole + 2.0 * self.doubles / (whole * whole)).sqrt();
+        let [squares, variance, doubles] =
+            [self.squares, self.variance, self.doubles].map(f64::from);
+        let whole = variance + prior;
+        let phi = (squares + guess * prior) / whole;
+        let error = phi * (phi / whole + 2.0 * doubles / (whole * whole)).sqrt();
         (phi, error)
     }
 }
@@ -89,20 +119,23 @@ pub struct Dispersion {
 
 impl Dispersion {
     /// One tick of stable: its instances by number, at least one.
-    pub fn observe(&mut self, t: u64, rows: impl ExactSizeIterator<Item = (usize, Rate)>) {
+    pub fn observe(&mut self, t: u64, rows: &[(usize, Rate)]) {
         let alone = rows.len() == 1;
         let period = |length| if alone { 2 * length } else { length };
         for (block, length) in self.blocks.iter_mut().zip(BLOCKS) {
-            if block.number != t / period(length) {
+            let number = clock(t / period(length));
+            if block.number != number {
                 block.close();
-                block.number = t / period(length);
+                block.number = number;
             }
-        }
-        for (number, rate) in rows {
-            for (block, length) in self.blocks.iter_mut().zip(BLOCKS) {
-                let half = (t / length % 2) as usize;
-                let index = if alone { half } else { number };
-                block.add(index.min(MAX_INSTANCES - 1), rate);
+            if length == 1 && !alone {
+                // A block of a second is whole as it comes.
+                block.close_with(rows.iter().map(|(_, rate)| Cell::from(*rate)));
+                continue;
+            }
+            let half = (t / length % 2) as usize;
+            for (number, rate) in rows {
+                block.add(if alone { half } else { number % MAX_CELLS }, *rate);
             }
         }
     }

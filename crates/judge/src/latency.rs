@@ -4,8 +4,8 @@
 //! slowed shapes `q`: `e = prod (q_i/m_i)^c_i (r_i/m_i)^d_i`, `m = w q + (1 - w) r`, `w` the
 //! canary's share of the tick. If both arms share any distribution then `w A + (1-w) B = 1` for the
 //! two per-request means, so `A^n_c B^n_b <= 1`: exact for every predictable `r` and `q`. Its null
-//! is equality, so it speaks only where the canary's p50 or p99 was already 5 % above stable's.
-//! Exceedances have a margin and are ratio SLIs.
+//! is equality, so it speaks only where of late more of the canary's requests than the margin allows were
+//! above stable's p50 or p99. Exceedances have a margin and are ratio SLIs.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,10 @@ use crate::{
     config::{Better, Margin},
     member::{Discount, RatioMember},
     mixture::{Evidence, Mixture, Tempering},
+    narrow::{NarrowCounts, NarrowShape},
     shape::{self, SLOWDOWNS},
     shapes::{Derived, Shapes},
+    tick::clock,
 };
 
 /// Stable's tails whose exceedances are judged: above p50, p90, p99 and p99.9.
@@ -30,15 +32,15 @@ const PROVERS: usize = 3;
 /// A history with more requests in a bucket is none.
 const MOST: f64 = 1e18;
 
-const REFRESH_SECONDS: u64 = 30;
+const REFRESH_SECONDS: u32 = 30;
 /// Ticks at which the shape is first taken, before it is refreshed every 30 s.
-const EARLY_REFRESH: [u64; 3] = [3, 8, 16];
+const EARLY_REFRESH: [u32; 3] = [3, 8, 16];
+/// What people are shown of the canary's distribution fades by a fourth this often.
+const FADE_SECONDS: u32 = 30;
 /// Weight of the past at each refresh.
 const KEEP: f32 = 0.8;
-/// The two arms' recent distributions keep this much over a second, half over 60 s; they only open the gate.
-const GATE_KEEP: f32 = 0.988_514;
-const GATE_QUANTILES: [f64; 2] = [0.5, 0.99];
-const GATE_RATIO: f64 = 1.05;
+/// The exceedances that open the histogram test's gate: above p50 and p99.
+const GATE: [usize; 2] = [0, 2];
 
 /// One tick's latency counts, by bucket, and requests over the declared threshold.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -49,21 +51,24 @@ pub struct Buckets {
     pub baseline: Vec<u64>,
 }
 
-/// A latency SLI's state. Distributions are counts, forgotten over time; single precision is far finer
-/// than their noise.
+/// A latency SLI's state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatencyTest {
-    learning: Vec<f32>,
-    /// What was learnt when the shapes were taken by which the present ticks are judged.
-    taken: Vec<f32>,
+    /// Stable's distribution by which the present ticks are judged.
+    taken: NarrowShape,
+    /// Stable's counts since it was taken.
+    #[serde(default)]
+    since: NarrowCounts,
     #[serde(skip)]
     shapes: Derived<Shapes>,
     /// First bucket of each exceedance, once a shape is known.
-    cuts: Option<[usize; TAILS.len()]>,
-    ticks: u64,
-    refreshed: u64,
-    recent: [Vec<f32>; 2],
-    last: Option<u64>,
+    cuts: Option<[u16; TAILS.len()]>,
+    ticks: u32,
+    refreshed: u32,
+    /// The canary's counts of a minute or two, for people.
+    #[serde(default)]
+    of_late: NarrowCounts,
+    last: Option<u32>,
     gate_open: bool,
     histogram: Mixture,
     exceedances: Vec<RatioMember>,
@@ -139,17 +144,17 @@ impl LatencyTest {
         let buckets = edges.len() + 1;
         let member = |guess| RatioMember::new(Better::Lower, fail, pass, None, Some(guess));
         let mut test = Self {
+            taken: vec![0.0; buckets].into(),
+            since: NarrowCounts::default(),
             shapes: Derived::default(),
-            learning: vec![0.0; buckets],
-            taken: vec![0.0; buckets],
             cuts: None,
             ticks: 0,
             refreshed: 0,
-            recent: [vec![0.0; buckets], vec![0.0; buckets]],
+            of_late: NarrowCounts::default(),
             last: None,
             gate_open: false,
             histogram: Mixture::new(SLOWDOWNS.len()),
-            exceedances: TAILS.map(member).to_vec(),
+            exceedances: TAILS.map(|tail| member(tail).moderate()).to_vec(),
             // A request counts as slow from the first bucket whose lower edge reaches the threshold.
             threshold: under_ms.map(|under| {
                 (
@@ -163,10 +168,7 @@ impl LatencyTest {
             history.len() == buckets && history.iter().all(|count| (0.0..=MOST).contains(count))
         };
         if let Some(history) = history.filter(is_sound) {
-            for (slot, count) in test.learning.iter_mut().zip(history) {
-                *slot = *count as f32;
-            }
-            test.refresh(0);
+            test.take(history.iter().map(|count| *count as f32).collect());
         }
         test
     }
@@ -195,12 +197,9 @@ impl LatencyTest {
         if n_c == 0 || n_b == 0 {
             return None;
         }
-        let tails = [&tick.canary, &tick.baseline].map(|counts| shape::tails(counts));
         let from = |cut: usize| {
-            [(&tails[0], n_c), (&tails[1], n_b)].map(|(tails, requests)| Rate {
-                bad: tails.get(cut).copied().unwrap_or(0),
-                requests,
-            })
+            let arms = [(&tick.canary, n_c), (&tick.baseline, n_b)];
+            arms.map(|(counts, requests)| above(counts, cut, requests))
         };
         let threshold = self.threshold.as_mut().map(|(cut, member)| {
             let [canary, baseline] = from(*cut);
@@ -210,7 +209,7 @@ impl LatencyTest {
             let histogram = if self.gate_open {
                 let shapes = self
                     .shapes
-                    .get_or_derive(|| Shapes::new(&self.taken, edges));
+                    .get_or_derive(|| Shapes::new(self.taken.iter(), edges));
                 shapes.evidence(tick, n_c as f64 / (n_c as f64 + n_b as f64))
             } else {
                 [0.0; SLOWDOWNS.len()]
@@ -223,7 +222,7 @@ impl LatencyTest {
             );
             let mut exceedances = [[0.0; 7]; 4];
             for (index, member) in self.exceedances.iter_mut().enumerate() {
-                let [canary, baseline] = from(cuts[index]);
+                let [canary, baseline] = from(cuts[index].into());
                 exceedances[index] =
                     member.observe(t, canary, baseline, discounts.exceedances[index]);
             }
@@ -233,59 +232,63 @@ impl LatencyTest {
                 threshold,
             }
         });
-        self.learn(t, tick, edges);
+        self.learn(t, tick, [n_c, n_b]);
         evidence
     }
 
-    fn learn(&mut self, t: u64, tick: &Buckets, edges: &[f64]) {
-        let elapsed = self.last.map_or(0, |last| t.saturating_sub(last));
-        let keep = match elapsed {
-            1 => GATE_KEEP,
-            _ => GATE_KEEP.powf(elapsed as f32),
-        };
-        for (recent, counts) in self.recent.iter_mut().zip([&tick.canary, &tick.baseline]) {
-            for (slot, count) in recent.iter_mut().zip(counts) {
-                *slot = *slot * keep + *count as f32;
-            }
+    fn learn(&mut self, t: u64, tick: &Buckets, [n_c, n_b]: [u64; 2]) {
+        let t = clock(t);
+        let full = self.of_late.add(&tick.canary, n_c);
+        if full
+            || self
+                .last
+                .is_some_and(|last| last / FADE_SECONDS != t / FADE_SECONDS)
+        {
+            self.of_late.fade();
         }
         self.last = Some(t);
-        self.ticks += 1;
-        self.gate_open = GATE_QUANTILES.iter().any(|share| {
-            self.quantiles(edges, *share)
-                .is_some_and(|(canary, baseline)| canary > GATE_RATIO * baseline)
-        });
+        self.ticks = self.ticks.saturating_add(1);
+        self.gate_open = GATE
+            .iter()
+            .any(|index| self.exceedances[*index].is_beyond_of_late());
         if self.suspended {
             return;
         }
-        for (slot, count) in self.learning.iter_mut().zip(&tick.baseline) {
-            *slot += *count as f32;
-        }
-        if EARLY_REFRESH.contains(&self.ticks)
+        let full = self.since.add(&tick.baseline, n_b);
+        if full
+            || EARLY_REFRESH.contains(&self.ticks)
             || t >= self.refreshed.saturating_add(REFRESH_SECONDS)
         {
-            self.refresh(t);
+            self.refreshed = t;
+            self.take(self.learnt().collect());
+            self.since.clear();
         }
     }
 
-    fn refresh(&mut self, t: u64) {
-        self.refreshed = t;
-        let learnt: Vec<f64> = self.learning.iter().copied().map(f64::from).collect();
-        let Some(stable) = shape::normalised(&learnt) else {
+    /// Stable's distribution as it is known now.
+    fn learnt(&self) -> impl Iterator<Item = f32> {
+        let since = self.since.as_slice().iter().chain(std::iter::repeat(&0));
+        let taken = self.taken.iter().zip(since);
+        taken.map(|(taken, since)| KEEP * taken + f32::from(*since))
+    }
+
+    /// Judges by this distribution from now on, if it holds anything.
+    fn take(&mut self, counts: Vec<f32>) {
+        let exact: Vec<f64> = counts.iter().copied().map(f64::from).collect();
+        let Some(stable) = shape::normalised(&exact) else {
             return;
         };
         let cuts = TAILS.map(|tail| shape::bucket_at_tail(&stable, tail));
         let tails = shape::tails(&stable);
+        let narrow = cuts.map(|cut| cut as u16);
         for (index, member) in self.exceedances.iter_mut().enumerate() {
-            if self.cuts.is_none_or(|old| old[index] != cuts[index]) {
+            if self.cuts.is_none_or(|old| old[index] != narrow[index]) {
                 member.restart_level(tails[cuts[index]]);
             }
         }
-        self.cuts = Some(cuts);
-        self.taken.copy_from_slice(&self.learning);
+        self.cuts = Some(narrow);
+        self.taken = counts.into();
         self.shapes = Derived::default();
-        for slot in &mut self.learning {
-            *slot *= KEEP;
-        }
     }
 
     /// Says whether something outside the release is at fault from the next tick on; see
@@ -295,8 +298,8 @@ impl LatencyTest {
         let over = self.suspended && !external;
         self.suspended = external;
         let tails = self.cuts.filter(|_| over).map(|cuts| {
-            let tails = shape::tails(&self.taken);
-            cuts.map(|cut| f64::from(tails[cut] / tails[0]))
+            let tails = shape::tails(&Vec::from(self.taken.clone()));
+            cuts.map(|cut| f64::from(tails[usize::from(cut)] / tails[0]))
         });
         for (index, member) in self.exceedances.iter_mut().enumerate() {
             member.set_external(external, tails.map(|tails| tails[index]));
@@ -395,7 +398,8 @@ impl LatencyTest {
 
     /// The first bucket of each exceedance, and of the declared threshold.
     pub fn cuts(&self) -> (Option<[usize; 4]>, Option<usize>) {
-        (self.cuts, self.threshold.as_ref().map(|(cut, _)| *cut))
+        let cuts = self.cuts.map(|cuts| cuts.map(usize::from));
+        (cuts, self.threshold.as_ref().map(|(cut, _)| *cut))
     }
 
     /// The ratio that people are shown: the declared threshold's, else that of stable's p99.
@@ -403,27 +407,29 @@ impl LatencyTest {
         match &self.threshold {
             Some((cut, member)) => (*cut, member),
             None => (
-                self.cuts.map_or(usize::MAX, |cuts| cuts[2]),
+                self.cuts.map_or(usize::MAX, |cuts| cuts[2].into()),
                 &self.exceedances[2],
             ),
         }
     }
 
-    /// The canary's and stable's quantile of late, in milliseconds.
+    /// The canary's and stable's quantile of late, in milliseconds. None while both suffer from something
+    /// outside, of which stable's distribution learns nothing.
     pub fn quantiles(&self, edges: &[f64], share: f64) -> Option<(f64, f64)> {
-        let [canary, baseline] = &self.recent;
+        if self.suspended {
+            return None;
+        }
+        let stable: Vec<f32> = self.learnt().collect();
         Some((
-            shape::quantile(canary, edges, share)?,
-            shape::quantile(baseline, edges, share)?,
+            shape::quantile(self.of_late.as_slice(), edges, share)?,
+            shape::quantile(&stable, edges, share)?,
         ))
     }
 }
 
-/// All requests.
+/// All requests. They add up to less than 2^64: no row that claims more than a thousand million is counted.
 pub(crate) fn total(buckets: &[u64]) -> u64 {
-    buckets
-        .iter()
-        .fold(0, |sum, count| sum.saturating_add(*count))
+    buckets.iter().sum()
 }
 
 /// Requests at or above bucket `cut`.

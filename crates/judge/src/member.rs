@@ -5,18 +5,20 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Rate,
     config::{Better, Margin},
-    level::Level,
-    mixture::{EFFECTS, Evidence, MASSES, Mixture, Tempering},
+    level::{Beside, Level},
+    mixture::{EFFECTS, Evidence, MASSES, MODERATE, MODERATE_MASSES, Mixture, Tempering},
     ratio,
 };
 
 /// Where the true ratio of a healthy canary may lie between the baseline's (0) and the pass
 /// margin's edge (1), and how the pass process divides its capital over that.
 const PASS_AT: [f64; 2] = [0.0, 0.25];
-const PASS_MASS: [f64; 2] = [0.95, 0.03];
+const PASS_MASS: [f32; 2] = [0.95, 0.03];
+/// All effects are tried where what is counted is rare.
+const ALL: usize = EFFECTS.len();
 /// The rest of it is kept for after an outage that hit both arms: what the outage's first seconds cost
 /// need not be worn off. It makes a healthy step about one part in 150 longer.
-const PASS_KEPT: f64 = 0.02;
+const PASS_KEPT: f32 = 0.02;
 /// Keeps the logarithm finite where a step does very badly; it cannot pass from there.
 const PASS_FLOOR: f64 = -1e6;
 
@@ -44,12 +46,14 @@ pub struct RatioMember {
     fail_margin: Margin,
     pass_margin: Margin,
     level: Level,
-    canary_level: Level,
+    /// The canary's counts of late; they only tell its traffic and whether it is slower of late.
+    canary_level: Beside,
     fail: Mixture,
-    pass: [f64; 2],
+    /// Logarithms of the step's capital, by where the canary is taken to be.
+    pass: [f32; PASS_AT.len()],
     /// Capital of the step's proof that nothing is bet of.
     #[serde(default)]
-    kept: f64,
+    kept: f32,
     /// Something outside the release is at fault.
     #[serde(default)]
     suspended: bool,
@@ -70,11 +74,19 @@ impl RatioMember {
             fail_margin: fail,
             pass_margin: pass,
             level: Level::new(history, guess),
-            canary_level: Level::new(None, guess),
+            canary_level: Beside::default(),
             fail: Mixture::new(EFFECTS.len()),
-            pass: PASS_MASS.map(f64::ln),
+            pass: PASS_MASS.map(f32::ln),
             kept: PASS_KEPT,
             suspended: false,
+        }
+    }
+
+    /// Tries moderate effects alone: what is counted is not rare.
+    pub fn moderate(self) -> Self {
+        Self {
+            fail: Mixture::new(MODERATE),
+            ..self
         }
     }
 
@@ -82,7 +94,7 @@ impl RatioMember {
     /// `pass`.
     pub fn start_step(&mut self, pass: Margin) {
         self.pass_margin = pass;
-        self.pass = PASS_MASS.map(f64::ln);
+        self.pass = PASS_MASS.map(f32::ln);
         self.kept = PASS_KEPT;
         self.fail.start_step();
     }
@@ -101,32 +113,22 @@ impl RatioMember {
             return;
         }
         if let Some(usual) = usual {
-            self.level = Level::new(Some(usual), None);
+            self.level.restart(usual, true, &mut self.canary_level);
         }
         self.fail.start_step();
-        if self.log_pass() < self.kept.ln() {
+        if self.log_pass() < f64::from(self.kept.ln()) {
             let stake = 0.5 * self.kept;
             self.kept -= stake;
-            let whole: f64 = PASS_MASS.iter().sum();
+            let whole: f32 = PASS_MASS.iter().sum();
             for (log, mass) in self.pass.iter_mut().zip(PASS_MASS) {
-                *log = log_sum(&[*log, (stake * mass / whole).ln()]);
+                let bet = (stake * mass / whole).ln();
+                *log = log_sum(f64::from(*log), f64::from(bet)) as f32;
             }
         }
     }
 
-    /// The tick's evidence for each effect, before any discount.
-    pub fn evidence(&self, canary: Rate, baseline: Rate) -> Evidence {
-        let a_b = self.level.ratio();
-        let edge = self.fail_margin.edge(a_b);
-        if edge <= 0.0 || edge >= 1.0 {
-            return [0.0; EFFECTS.len()];
-        }
-        let a_c = EFFECTS.map(|effect| alternative(self.better, edge, effect));
-        ratio::log_es(canary, baseline, a_c, a_b, self.fail_margin)
-    }
-
-    /// Judges one tick with requests in both arms, then learns from it. Returns the evidence
-    /// before any discount.
+    /// Judges one tick with requests in both arms, then learns from it. Returns the evidence for each effect
+    /// before any discount, 0 for those that are not tried.
     pub fn observe(
         &mut self,
         t: u64,
@@ -134,21 +136,59 @@ impl RatioMember {
         baseline: Rate,
         discount: &Discount,
     ) -> Evidence {
-        let evidence = self.evidence(canary, baseline);
-        self.fail.update(t, &MASSES, &discount.fail, &evidence);
-        let a_b = self.level.ratio();
-        if let Some(edge) = self.pass_edge(a_b)
-            && !self.suspended
-        {
-            let a_c = PASS_AT.map(|at| a_b + at * (edge - a_b));
-            let evidence = ratio::log_es(canary, baseline, a_c, a_b, self.pass_margin);
-            for (log, log_e) in self.pass.iter_mut().zip(evidence) {
-                *log = (*log + discount.pass_eta * log_e).max(PASS_FLOOR);
+        let (masses, fail, pass): (&[f64], _, _) = match self.fail.alternatives() {
+            MODERATE => {
+                let (fail, pass) = self.evidence::<MODERATE, { MODERATE + 2 }>(canary, baseline);
+                (&MODERATE_MASSES, fail, pass)
             }
+            _ => {
+                let (fail, pass) = self.evidence::<ALL, { ALL + 2 }>(canary, baseline);
+                (&MASSES, fail, pass)
+            }
+        };
+        self.fail.update(t, masses, &discount.fail, &fail);
+        for (log, log_e) in self.pass.iter_mut().zip(pass.into_iter().flatten()) {
+            *log = (f64::from(*log) + discount.pass_eta * log_e).max(PASS_FLOOR) as f32;
         }
-        self.level.learn(t, baseline);
-        self.canary_level.learn(t, canary);
-        evidence
+        self.level
+            .learn(t, baseline, &mut self.canary_level, canary);
+        fail
+    }
+
+    /// The tick's evidence against the release for the first `TRIED` effects, and for the step, where
+    /// something is bet on it: `LANES`, two more, are worked out side by side.
+    fn evidence<const TRIED: usize, const LANES: usize>(
+        &self,
+        canary: Rate,
+        baseline: Rate,
+    ) -> (Evidence, Option<[f64; PASS_AT.len()]>) {
+        let a_b = self.level.ratio();
+        let edge = self.fail_margin.edge(a_b);
+        let fails = edge > 0.0 && edge < 1.0;
+        let pass_edge = self.pass_edge(a_b).filter(|_| !self.suspended);
+        // What is not wanted costs least where it is alike.
+        let unused = (a_b, Margin::EQUAL);
+        let lanes: [(f64, Margin); LANES] = std::array::from_fn(|lane| {
+            if lane < TRIED {
+                let a_c = alternative(self.better, edge, EFFECTS[lane]);
+                if fails {
+                    (a_c, self.fail_margin)
+                } else {
+                    unused
+                }
+            } else {
+                let at = PASS_AT[lane - TRIED];
+                pass_edge.map_or(unused, |edge| (a_b + at * (edge - a_b), self.pass_margin))
+            }
+        });
+        let (a_c, edges) = (lanes.map(|(a_c, _)| a_c), lanes.map(|(_, edge)| edge));
+        let found = ratio::log_es(canary, baseline, a_c, a_b, edges);
+        let mut fail = [0.0; ALL];
+        if fails {
+            fail[..TRIED].copy_from_slice(&found[..TRIED]);
+        }
+        let pass = pass_edge.map(|_| std::array::from_fn(|at| found[TRIED + at]));
+        (fail, pass)
     }
 
     /// The pass margin's edge, where the baseline's ratio lies on its good side.
@@ -172,7 +212,17 @@ impl RatioMember {
     /// The ratio that is counted changed its meaning, to one that was `ratio` in the past: what was
     /// learnt about its level is forgotten, evidence stays.
     pub fn restart_level(&mut self, ratio: f64) {
-        self.level = Level::new(None, Some(ratio));
+        self.level.restart(ratio, false, &mut self.canary_level);
+    }
+
+    /// Whether the canary of late lies on the wrong side of the margin beyond which the release fails.
+    pub fn is_beyond_of_late(&self) -> bool {
+        let (bad, requests) = self.canary_level.counts();
+        let allowed = self.bound() * requests;
+        match self.better {
+            Better::Lower => bad > allowed,
+            Better::Higher => bad < allowed,
+        }
     }
 
     /// The margin beyond which the release fails.
@@ -192,7 +242,8 @@ impl RatioMember {
 
     /// Natural logarithm of the evidence that the step is within its pass margin.
     pub fn log_pass(&self) -> f64 {
-        log_sum(&self.pass)
+        let [healthy, quarter] = self.pass.map(f64::from);
+        log_sum(healthy, quarter)
     }
 
     /// The baseline's ratio of late.
@@ -220,7 +271,7 @@ impl RatioMember {
     /// present traffic.
     fn pass_information(&self, discount: &Discount) -> f64 {
         let a_b = self.level.ratio();
-        let (n_c, n_b) = (self.canary_level.per_second(), self.level.per_second());
+        let (n_c, n_b) = self.level.per_second(&self.canary_level);
         if self.pass_edge(a_b).is_none() || n_c <= 0.0 || n_b <= 0.0 {
             return 0.0;
         }
@@ -236,11 +287,8 @@ pub fn alternative(better: Better, edge: f64, factor: f64) -> f64 {
     }
 }
 
-/// ln of the sum of exponentials, without overflow.
-pub fn log_sum(logs: &[f64]) -> f64 {
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if top == f64::NEG_INFINITY {
-        return top;
-    }
-    top + logs.iter().map(|log| (log - top).exp()).sum::<f64>().ln()
+/// ln of the sum of two exponentials, without overflow.
+fn log_sum(a: f64, b: f64) -> f64 {
+    let (high, low) = if a > b { (a, b) } else { (b, a) };
+    high + (low - high).exp().ln_1p()
 }

@@ -7,18 +7,40 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::tick::clock;
+
 /// Effects of the ratio test: the alternative's odds relative to the odds at the edge.
 pub const EFFECTS: [f64; 7] = [1.3, 1.7, 2.5, 4.5, 9.0, 25.0, 120.0];
 /// How the capital is divided over [`EFFECTS`].
 pub const MASSES: [f64; 7] = [0.20, 0.20, 0.18, 0.15, 0.12, 0.09, 0.06];
 
+/// How many of [`EFFECTS`] are worth trying where what is counted is not rare: odds of ten times the edge's are
+/// found as fast with those of nine.
+pub const MODERATE: usize = 5;
+/// How the capital is divided over these.
+pub const MODERATE_MASSES: [f64; MODERATE] = {
+    let mut masses = [0.0; MODERATE];
+    let (mut k, mut whole) = (0, 0.0);
+    while k < MODERATE {
+        whole += MASSES[k];
+        k += 1;
+    }
+    while k > 0 {
+        k -= 1;
+        masses[k] = MASSES[k] / whole;
+    }
+    masses
+};
+
 /// The part of the capital that is bet at the first tick.
 pub const FIRST_STAKE: f64 = 0.7;
-const STEP_STAKE: f64 = 1.0 / 3.0;
-const GRAIN_SECONDS: u64 = 10;
-const GRAIN_HALF: f64 = 1800.0;
+const STEP_STAKE: f32 = 1.0 / 3.0;
+const GRAIN_SECONDS: u32 = 10;
+const GRAIN_HALF: f32 = 1800.0;
 /// Capital is clamped here: far beyond every threshold, and safe to add up.
-const CEILING: f64 = 1e280;
+const CEILING: f64 = 1e36;
+/// What is left of a stake below this can never matter again and is given up.
+const NOTHING: f64 = 1e-30;
 
 /// No mixture has more alternatives than this.
 pub const MAX_ALTERNATIVES: usize = 9;
@@ -53,12 +75,15 @@ impl Tempering {
         }
     }
 
-    fn apply_in_spell(&self, k: usize, log_e: f64, sum: &mut f64) -> f64 {
-        let log_e = self.cap.map_or(log_e, |cap| log_e.min(cap));
-        self.etas[k]
-            * self
-                .spell_cap
-                .map_or(log_e, |cap| within_spell(sum, log_e, cap))
+    fn apply_in_spell(&self, k: usize, log_e: f64, sum: &mut f32) -> f64 {
+        let log_e = log_e.min(self.cap.unwrap_or(f64::INFINITY));
+        let Some(cap) = self.spell_cap else {
+            return self.etas[k] * log_e;
+        };
+        let mut spell = f64::from(*sum);
+        let counted = within_spell(&mut spell, log_e, cap);
+        *sum = spell as f32;
+        self.etas[k] * counted
     }
 
     /// The largest log-evidence of a tick after the exponents, before any cap; at least 0.
@@ -69,8 +94,8 @@ impl Tempering {
 
     /// The discounted log-evidence. No part can raise an e-value's mean above 1.
     pub fn apply(&self, k: usize, log_e: f64) -> f64 {
-        let gain = self.etas[k] * self.cap.map_or(log_e, |cap| log_e.min(cap));
-        self.gain_cap.map_or(gain, |cap| gain.min(cap))
+        let gain = self.etas[k] * log_e.min(self.cap.unwrap_or(f64::INFINITY));
+        gain.min(self.gain_cap.unwrap_or(f64::INFINITY))
     }
 }
 
@@ -89,12 +114,13 @@ pub type Evidence = [f64; EFFECTS.len()];
 /// The capital of one member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mixture {
-    stakes: Vec<f64>,
+    /// Single precision: what rounding adds or takes is a ten-millionth and falls to both sides.
+    stakes: Vec<f32>,
     /// Capped log-evidence of the present spell, by alternative.
-    spells: Vec<f64>,
-    spell: u64,
-    rest: f64,
-    next_grain: Option<u64>,
+    spells: Vec<f32>,
+    spell: u32,
+    rest: f32,
+    next_grain: Option<u32>,
     step_began: bool,
 }
 
@@ -111,6 +137,11 @@ impl Mixture {
         }
     }
 
+    /// How many alternatives there are.
+    pub fn alternatives(&self) -> usize {
+        self.stakes.len()
+    }
+
     /// A new step begins: at the next tick a third of the rest is bet.
     pub fn start_step(&mut self) {
         self.step_began = true;
@@ -119,44 +150,47 @@ impl Mixture {
     /// One tick at `t` seconds: `log_e[k]` is the tick's evidence for alternative `k`, whose share
     /// of new mass is `masses[k]`.
     pub fn update(&mut self, t: u64, masses: &[f64], tempering: &Tempering, log_e: &[f64]) {
-        let stake = self.stake(t);
-        self.rest -= stake;
-        if tempering.spell_cap.is_some()
-            && (self.spells.is_empty() || self.spell != t / SPELL_SECONDS)
-        {
+        let stake = f64::from(self.stake(t));
+        let spell = clock(t / SPELL_SECONDS);
+        if tempering.spell_cap.is_some() && (self.spells.is_empty() || self.spell != spell) {
             self.spells = vec![0.0; self.stakes.len()];
-            self.spell = t / SPELL_SECONDS;
+            self.spell = spell;
         }
-        for (k, value) in self.stakes.iter_mut().enumerate() {
+        let alternatives = self.stakes.iter_mut().zip(masses).zip(log_e);
+        for (k, ((value, mass), log_e)) in alternatives.enumerate() {
             let gain = match self.spells.get_mut(k) {
-                Some(sum) => tempering.apply_in_spell(k, log_e[k], sum),
-                None => tempering.apply(k, log_e[k]),
+                Some(sum) => tempering.apply_in_spell(k, *log_e, sum),
+                None => tempering.apply(k, *log_e),
             };
-            let grown = (*value + stake * masses[k]) * gain.exp();
-            // A NaN can only come from 0 times infinity: an overflow on a stake of nothing.
-            *value = if grown.is_nan() {
-                0.0
+            let bet = f64::from(*value) + stake * mass;
+            let grown = bet * f64::from((gain as f32).exp());
+            // A NaN, which comes from 0 times infinity only, is nothing too.
+            *value = if grown > NOTHING {
+                grown.min(CEILING) as f32
             } else {
-                grown.min(CEILING)
+                0.0
             };
         }
     }
 
     /// The mass that is bet before the tick at `t`. It depends on time alone, never on the data.
-    fn stake(&mut self, t: u64) -> f64 {
+    fn stake(&mut self, t: u64) -> f32 {
+        let t = clock(t);
         let began = std::mem::take(&mut self.step_began);
-        match self.next_grain {
+        let stake = match self.next_grain {
             None => {
                 self.next_grain = Some(t.saturating_add(GRAIN_SECONDS));
-                FIRST_STAKE
+                FIRST_STAKE as f32
             }
             Some(_) if began => self.rest * STEP_STAKE,
             Some(next) if t >= next => {
                 self.next_grain = Some(t.saturating_add(GRAIN_SECONDS));
-                self.rest * -(-(GRAIN_SECONDS as f64) / GRAIN_HALF).exp_m1()
+                self.rest * -(-(GRAIN_SECONDS as f32) / GRAIN_HALF).exp_m1()
             }
             Some(_) => 0.0,
-        }
+        };
+        self.rest -= stake;
+        stake
     }
 
     /// Gives up all evidence so far; what was not bet stays, the rest is as at the start.
@@ -164,12 +198,13 @@ impl Mixture {
         let held: f64 = self.e();
         *self = Self::new(self.stakes.len());
         // Never more capital than there was: giving up must not be a gain.
-        self.rest = held.min(1.0);
+        self.rest = held.min(1.0) as f32;
     }
 
     /// The capital: evidence against the null, 1 is none.
     pub fn e(&self) -> f64 {
-        self.stakes.iter().sum::<f64>() + self.rest
+        let stakes = self.stakes.iter().copied().map(f64::from);
+        stakes.sum::<f64>() + f64::from(self.rest)
     }
 }
 

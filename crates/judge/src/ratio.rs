@@ -7,13 +7,21 @@
 //! projection is its maximum, and off the edge the expectation only falls
 //! (Turner, Ly and Grünwald 2024; Turner and Grünwald 2022 for nulls with a margin).
 
-use crate::{Rate, config::Margin};
+use crate::{
+    Rate,
+    config::Margin,
+    powers::{LogProduct, MOST_EXPONENT},
+};
 
 const TINY: f64 = 1e-15;
 /// Iterations are cheap and convergence is quadratic; the bound is for extreme inputs only.
 const MAX_STEPS: usize = 60;
 /// What does not converge within these is left to the safeguarded search.
 const MAX_NEAR_STEPS: usize = 6;
+/// Closer to 1 the cubic's coefficients cancel each other, and the safeguarded search is asked as well.
+const MOST_NEAR: f64 = 0.9;
+/// Behind a step of this part of `p` the error is far below nine digits.
+const ARRIVED: f64 = 1e-7;
 
 /// Kullback-Leibler divergence of Bernoulli(a) from Bernoulli(b), in nats.
 pub fn kl(a: f64, b: f64) -> f64 {
@@ -124,61 +132,113 @@ pub fn log_e(canary: Rate, baseline: Rate, a_c: f64, a_b: f64, edge: Margin) -> 
     }
 }
 
-/// [`log_e`] for several alternatives of the canary at once, to the same digits: projections are found side
-/// by side and logarithms that the counts do not need are left out.
+/// [`log_e`] for several alternatives of the canary at once, each with an edge of its own, to the same digits:
+/// projections are found side by side, and likelihoods are multiplied before the logarithm is taken.
 pub fn log_es<const K: usize>(
     canary: Rate,
     baseline: Rate,
     a_c: [f64; K],
     a_b: f64,
-    edge: Margin,
+    edges: [Margin; K],
 ) -> [f64; K] {
     if canary.requests == 0 || baseline.requests == 0 {
         return [0.0; K];
     }
     let (n_c, n_b) = (canary.requests as f64, baseline.requests as f64);
-    let near = project_near(n_c, n_b, &a_c, a_b, edge);
+    let near = Near::new(n_c, n_b, &a_c, a_b, &edges);
+    let multiplied = near.log_likelihoods(canary, baseline, &a_c, a_b);
+    let few = canary.requests.max(baseline.requests) <= MOST_EXPONENT;
     std::array::from_fn(|k| {
-        let found = near[k].or_else(|| project(n_c, n_b, a_c[k], a_b, edge));
+        if near.settled[k] && few {
+            return multiplied[k];
+        }
+        let near = near.settled[k].then_some((near.q[k], near.p[k]));
+        let found = near.or_else(|| project(n_c, n_b, a_c[k], a_b, edges[k]));
         found.map_or(0.0, |(q, p)| {
             log_ratio(canary, a_c[k], q) + log_ratio(baseline, a_b, p)
         })
     })
 }
 
-/// [`project`] for several alternatives, None where a few steps of Newton do not settle between the
-/// two arms' own optima. The slope is multiplied by `p (1 - p) q (1 - q)`, which leaves a cubic.
-fn project_near<const K: usize>(
-    n_c: f64,
-    n_b: f64,
-    a_c: &[f64; K],
-    a_b: f64,
-    edge: Margin,
-) -> [Option<(f64, f64)>; K] {
-    let Margin { rho, delta } = edge;
+/// [`project`] for several alternatives, settled where a few steps of Newton lead between the two arms' own
+/// optima.
+struct Near<const K: usize> {
+    q: [f64; K],
+    p: [f64; K],
+    settled: [bool; K],
+}
+
+/// The slope of what is minimised times `p (1 - p) q (1 - q)`: a cubic in `p`, from the constant term on.
+fn cubic(n_c: f64, n_b: f64, a_c: f64, a_b: f64, Margin { rho, delta }: Margin) -> [f64; 4] {
     let pull = n_c * rho;
-    let mut p = a_c.map(|a_c| start(n_c, n_b, a_c, a_b, edge));
-    let mut step = [f64::INFINITY; K];
-    for _ in 0..MAX_NEAR_STEPS {
-        for ((p, step), a_c) in p.iter_mut().zip(&mut step).zip(a_c) {
-            let q = rho * *p + delta;
-            let (room_p, room_q) = (*p * (1.0 - *p), q * (1.0 - q));
-            let value = pull * (q - a_c) * room_p + n_b * (*p - a_b) * room_q;
-            let slope = pull * (rho * room_p + (q - a_c) * (1.0 - 2.0 * *p))
-                + n_b * (room_q + (*p - a_b) * rho * (1.0 - 2.0 * q));
-            *step = value / slope;
-            *p -= *step;
+    // q (1 - q) as a polynomial in p.
+    let room = [delta * (1.0 - delta), rho * (1.0 - 2.0 * delta), -rho * rho];
+    [
+        -n_b * a_b * room[0],
+        n_b * (room[0] - a_b * room[1]) - pull * (a_c - delta),
+        n_b * (room[1] - a_b * room[2]) + pull * (a_c - delta + rho),
+        n_b * room[2] - pull * rho,
+    ]
+}
+
+impl<const K: usize> Near<K> {
+    fn new(n_c: f64, n_b: f64, a_c: &[f64; K], a_b: f64, edges: &[Margin; K]) -> Self {
+        let (mut p, mut terms) = ([0.0; K], [[0.0; 4]; K]);
+        let lanes = p.iter_mut().zip(&mut terms);
+        for ((p, terms), (a_c, edge)) in lanes.zip(a_c.iter().zip(edges)) {
+            *p = start(n_c, n_b, *a_c, a_b, *edge);
+            *terms = cubic(n_c, n_b, *a_c, a_b, *edge);
         }
-        if step.iter().zip(&p).all(|(step, p)| step.abs() <= 1e-9 * p) {
-            break;
+        let mut step = [f64::INFINITY; K];
+        for _ in 0..MAX_NEAR_STEPS {
+            for ((p, step), [c0, c1, c2, c3]) in p.iter_mut().zip(&mut step).zip(&terms) {
+                let value = ((c3 * *p + c2) * *p + c1) * *p + c0;
+                let slope = (3.0 * c3 * *p + 2.0 * c2) * *p + c1;
+                *step = value / slope;
+                *p -= *step;
+            }
+            if has_arrived(&step, &p) {
+                break;
+            }
         }
+        let q = std::array::from_fn(|k| edges[k].edge(p[k]));
+        let settled = std::array::from_fn(|k| {
+            let (p, q): (f64, f64) = (p[k], q[k]);
+            let wants = (a_c[k] - edges[k].delta) / edges[k].rho;
+            step[k].abs() <= ARRIVED * p
+                && p > wants.min(a_b)
+                && p < wants.max(a_b)
+                && (p > 0.0 && p < MOST_NEAR && q > 0.0 && q < MOST_NEAR)
+        });
+        Self { q, p, settled }
     }
-    std::array::from_fn(|k| {
-        let (p, wants) = (p[k], (a_c[k] - delta) / rho);
-        let q = edge.edge(p);
-        let settled = step[k].abs() <= 1e-9 * p && p > wants.min(a_b) && p < wants.max(a_b);
-        (settled && p > 0.0 && p < 1.0 && q > 0.0 && q < 1.0).then_some((q, p))
-    })
+
+    /// Of both arms' counts; means nothing where a projection is not settled.
+    fn log_likelihoods(&self, canary: Rate, baseline: Rate, a_c: &[f64; K], a_b: f64) -> [f64; K] {
+        let mut e = LogProduct::new();
+        for (rate, bad, good) in [
+            (
+                canary,
+                std::array::from_fn(|k| a_c[k] / self.q[k]),
+                std::array::from_fn(|k| (1.0 - a_c[k]) / (1.0 - self.q[k])),
+            ),
+            (
+                baseline,
+                std::array::from_fn(|k| a_b / self.p[k]),
+                std::array::from_fn(|k| (1.0 - a_b) / (1.0 - self.p[k])),
+            ),
+        ] {
+            e.multiply(bad, rate.bad);
+            e.multiply(good, rate.requests - rate.bad);
+        }
+        e.logs()
+    }
+}
+
+/// Newton's next error is about the square of this step's.
+fn has_arrived(step: &[f64], p: &[f64]) -> bool {
+    let all = step.iter().zip(p);
+    all.fold(true, |all, (step, p)| all & (step.abs() <= ARRIVED * p))
 }
 
 /// Expected log-evidence of one second with `n_c` and `n_b` requests when `(a_c, a_b)` is true:
@@ -246,7 +306,7 @@ mod tests {
             let a_c = lifts.map(|lift| scale_odds(edge, lift));
             let canary = Rate { bad: (n_c as f64 * bad.0) as u64, requests: n_c };
             let baseline = Rate { bad: (n_b as f64 * bad.1) as u64, requests: n_b };
-            let at_once = log_es(canary, baseline, a_c, a_b, margin);
+            let at_once = log_es(canary, baseline, a_c, a_b, [margin; 3]);
             for (a_c, at_once) in a_c.into_iter().zip(at_once) {
                 let by_itself = log_e(canary, baseline, a_c, a_b, margin);
                 let room = 1e-9 * by_itself.abs().max(1.0) + 1e-12 * (n_c + n_b) as f64;

@@ -23,7 +23,7 @@
 //! | no rows, one arm only, an SLI without data | `not_enough_data` |
 //! | a gap | `not_enough_data` while it lasts; evidence stays |
 //! | very many instances | judged; beyond 64 an arm's instances share numbers for the search of a sick one |
-//! | a file of any length | read once, six seconds of it in memory; of a history the newest hour |
+//! | a file of any length | read once, six seconds of it in memory and at most two million rows; of a history the newest hour |
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ mod reader;
 
 pub use history::{HISTORY_ROWS_MAX, HISTORY_SECONDS, History, errors};
 pub use player::{Player, judge_lines};
-pub use reader::{MAX_LINE_BYTES, MAX_ROWS_PER_SECOND, REORDER_SECONDS};
+pub use reader::{MAX_LINE_BYTES, MAX_ROWS_PER_SECOND, MAX_ROWS_WAITING, REORDER_SECONDS};
 
 /// The version this module reads.
 pub const VERSION: &str = "recording/v1";

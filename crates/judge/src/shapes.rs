@@ -2,6 +2,7 @@
 
 use crate::{
     latency::Buckets,
+    powers::LogProduct,
     shape::{self, SLOWDOWNS},
 };
 
@@ -29,52 +30,54 @@ impl<T> Derived<T> {
     }
 }
 
-/// The shapes the present ticks are judged by and their logarithms: by bucket, then slowdown.
+/// How many times as many requests a slowdown would put into each bucket: by bucket, then slowdown.
 #[derive(Debug, Clone)]
 pub(crate) struct Shapes {
-    stable: Vec<f64>,
-    log_stable: Vec<f64>,
-    slowed: Vec<[f64; SLOWDOWNS.len()]>,
-    log_slowed: Vec<[f64; SLOWDOWNS.len()]>,
+    /// Less 1.
+    lifts: Vec<[f64; SLOWDOWNS.len()]>,
+    log_lifts: Vec<[f64; SLOWDOWNS.len()]>,
 }
 
 impl Shapes {
     /// From stable's counts by bucket, of which one at least is not 0.
-    pub(crate) fn new(counts: &[f32], edges: &[f64]) -> Self {
-        let counts: Vec<f64> = counts.iter().copied().map(f64::from).collect();
+    pub(crate) fn new(counts: impl Iterator<Item = f32>, edges: &[f64]) -> Self {
+        let counts: Vec<f64> = counts.map(f64::from).collect();
         let stable = shape::normalised(&counts).unwrap_or_default();
-        let mut slowed = vec![[0.0; SLOWDOWNS.len()]; stable.len()];
+        let mut times = vec![[1.0; SLOWDOWNS.len()]; stable.len()];
         for (k, slowdown) in SLOWDOWNS.into_iter().enumerate() {
-            let shape = shape::slowed(&stable, edges, slowdown);
-            for (row, share) in slowed.iter_mut().zip(shape) {
-                row[k] = share;
+            let slowed = shape::slowed(&stable, edges, slowdown);
+            for ((row, slowed), stable) in times.iter_mut().zip(slowed).zip(&stable) {
+                row[k] = slowed / stable;
             }
         }
         Self {
-            log_stable: stable.iter().map(|share| share.ln()).collect(),
-            log_slowed: slowed.iter().map(|row| row.map(f64::ln)).collect(),
-            stable,
-            slowed,
+            lifts: times
+                .iter()
+                .map(|row| row.map(|times| times - 1.0))
+                .collect(),
+            log_lifts: times.iter().map(|row| row.map(f64::ln)).collect(),
         }
     }
 
     /// A tick's log-evidence for each slowdown; `weight` is the canary's share of its requests.
+    ///
+    /// With `l` the lift, each request of the canary counts `(1 + l) / (1 + w l)` and each of stable's
+    /// `1 / (1 + w l)`. The divisors are multiplied before the logarithm is taken.
     pub(crate) fn evidence(&self, tick: &Buckets, weight: f64) -> [f64; SLOWDOWNS.len()] {
         let mut sums = [0.0; SLOWDOWNS.len()];
-        let shapes = self.slowed.iter().zip(&self.log_slowed);
-        let stable = self.stable.iter().zip(&self.log_stable);
+        let mut divisors = LogProduct::new();
         let counts = tick.canary.iter().zip(&tick.baseline);
-        for (((slowed, log_slowed), (stable, log_stable)), (c, d)) in shapes.zip(stable).zip(counts)
-        {
+        for ((lifts, log_lifts), (c, d)) in self.lifts.iter().zip(&self.log_lifts).zip(counts) {
             if c + d == 0 {
                 continue;
             }
-            let (c, d) = (*c as f64, *d as f64);
-            let unslowed = d * log_stable;
-            for (k, sum) in sums.iter_mut().enumerate() {
-                let mixed = (weight * slowed[k] + (1.0 - weight) * stable).ln();
-                *sum += c * log_slowed[k] + unslowed - (c + d) * mixed;
+            for (sum, log_lift) in sums.iter_mut().zip(log_lifts) {
+                *sum += *c as f64 * log_lift;
             }
+            divisors.multiply(lifts.map(|lift| 1.0 + weight * lift), c + d);
+        }
+        for (sum, divisor) in sums.iter_mut().zip(divisors.logs()) {
+            *sum -= divisor;
         }
         sums
     }
@@ -95,7 +98,7 @@ mod tests {
         ) {
             let edges = [1.0, 3.0, 10.0, 30.0, 100.0];
             prop_assume!(learnt.iter().sum::<f32>() > 0.0 && truth.iter().sum::<f64>() > 0.0);
-            let shapes = Shapes::new(&learnt, &edges);
+            let shapes = Shapes::new(learnt.iter().copied(), &edges);
             let (n_c, n_b) = (requests.0 as f64, requests.1 as f64);
             let (weight, whole) = (n_c / (n_c + n_b), truth.iter().sum::<f64>());
             // One request of one arm, all its counts in one bucket: e by bucket and slowdown.

@@ -207,11 +207,10 @@ impl SliState {
                 self.run.observe(tick.t, unknown.fail.largest(&evidence));
                 self.conclude(context, better, margin, c, b);
                 let arms = tick.baseline.iter().flat_map(|arm| &arm.instances);
-                let rates: Vec<Rate> = arms
-                    .map(|row| row.rate(index).ok().flatten().unwrap_or_default())
-                    .collect();
+                let rates = arms.map(|row| row.rate(index).ok().flatten().unwrap_or_default());
                 let numbers = context.baseline_numbers.iter().copied();
-                self.measure_clumps(tick.t, numbers.zip(rates));
+                let rows: Vec<(usize, Rate)> = numbers.zip(rates).collect();
+                self.measure_clumps(tick.t, &rows);
             }
             (Some(c), None) if tick.baseline.is_none() && c.requests > 0 => {
                 self.observe_alone(tick.t, c, better);
@@ -278,12 +277,12 @@ impl SliState {
         let c = latency::above(&counts.canary, cut, n_c);
         let b = latency::above(&counts.baseline, cut, n_b);
         self.conclude(context, Better::Lower, margin, c, b);
-        self.measure_clumps(tick.t, slow.into_iter());
+        self.measure_clumps(tick.t, &slow);
         refused
     }
 
     /// An outage of everything hits some instances more than others; that makes no clumpy service.
-    fn measure_clumps(&mut self, t: u64, rows: impl ExactSizeIterator<Item = (usize, Rate)>) {
+    fn measure_clumps(&mut self, t: u64, rows: &[(usize, Rate)]) {
         if self.external.both_suffer() {
             self.dispersion.skip();
         } else {

@@ -10,6 +10,7 @@ use crate::{
     dispersion::Dispersion,
     member::Discount,
     mixture::{EFFECTS, Tempering},
+    tick::clock,
 };
 
 /// A tick's log-evidence counts at most this much for each witness: one that stalls for four seconds does
@@ -62,19 +63,24 @@ impl Witnesses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
     seconds: u32,
-    last: u64,
+    last: u32,
 }
 
 impl Run {
     /// Takes the evidence of the second `t`, discounted but not capped.
     pub(crate) fn observe(&mut self, t: u64, gain: f64) {
-        let goes_on = self.last.checked_add(1) == Some(t);
+        let goes_on = self.is_before(t);
         self.seconds = match (gain >= GROSS, goes_on) {
             (false, _) => 0,
             (true, true) => self.seconds.saturating_add(1),
             (true, false) => 1,
         };
-        self.last = t;
+        self.last = clock(t);
+    }
+
+    /// Whether `t` is the second behind the last one.
+    fn is_before(self, t: u64) -> bool {
+        self.last.checked_add(1) == Some(clock(t))
     }
 
     /// How evidence is discounted without a calibration in the second `t`.
@@ -84,7 +90,7 @@ impl Run {
         witnesses: Witnesses,
         dispersion: &Dispersion,
     ) -> Discount {
-        let is_believed = self.seconds >= LONGEST_STALL && self.last.checked_add(1) == Some(t);
+        let is_believed = self.seconds >= LONGEST_STALL && self.is_before(t);
         let cap = if is_believed {
             BELIEVED_CAP
         } else {
@@ -117,7 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn instances_that_fail_alike_are_as_many_witnesses_and_one_that_stalls_is_hardly_more_than_one() {
+    fn instances_that_fail_alike_are_as_many_witnesses_and_one_that_stalls_is_hardly_more_than_one()
+    {
         assert_eq!(number(&[]), 1.0);
         assert_eq!(number(&[10.0, 0.0]), 1.0);
         assert!(number(&[10.0, 1.0, 0.0]) < 1.25);

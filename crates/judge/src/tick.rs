@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rate, judge::add};
+use crate::Rate;
 
 /// What both arms did in one second.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -116,27 +116,25 @@ impl ArmTick {
 
 impl InstanceTick {
     /// Adds this row's latency counts; returns how many lie in bucket `cut` or above, None where the row is
-    /// refused.
+    /// refused. What is not refused cannot overflow: it would take eighteen thousand million rows.
     pub(crate) fn add_latency(&self, buckets: &mut [u64], cut: usize) -> Option<Rate> {
-        let is_sound = self.latency.iter().all(|(bucket, count)| {
-            (*bucket as usize) < buckets.len() && *count <= MAX_REQUESTS_PER_TICK
-        });
-        is_sound.then(|| {
-            let mut rate = Rate::default();
-            for (bucket, count) in &self.latency {
-                let slot = &mut buckets[*bucket as usize];
-                *slot = slot.saturating_add(*count);
-                let bad = if *bucket as usize >= cut { *count } else { 0 };
-                add(
-                    &mut rate,
-                    Rate {
-                        bad,
-                        requests: *count,
-                    },
-                );
+        let mut rate = Rate::default();
+        for (row, (bucket, count)) in self.latency.iter().enumerate() {
+            let bucket = *bucket as usize;
+            match buckets.get_mut(bucket) {
+                Some(slot) if *count <= MAX_REQUESTS_PER_TICK => *slot += count,
+                _ => {
+                    // What was added of a row that cannot be true is taken back.
+                    for (bucket, count) in &self.latency[..row] {
+                        buckets[*bucket as usize] -= count;
+                    }
+                    return None;
+                }
             }
-            rate
-        })
+            rate.requests += count;
+            rate.bad += if bucket >= cut { *count } else { 0 };
+        }
+        Some(rate)
     }
 
     /// Events or completions of SLI number `index`.
@@ -162,7 +160,38 @@ pub fn counter_increment(previous: Option<u64>, now: u64) -> Option<u64> {
     previous.map(|previous| now.checked_sub(previous).unwrap_or(now))
 }
 
+/// A time in four bytes, as states keep it: 136 years are enough, and later ones are all alike.
+pub(crate) fn clock(t: u64) -> u32 {
+    u32::try_from(t).unwrap_or(u32::MAX)
+}
+
 /// A number that may stand for a measurement: finite and not negative.
 pub fn sound(value: f64) -> Option<f64> {
     (value.is_finite() && value >= 0.0).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_true_leaves_nothing_behind() {
+        for wrong in [(3, 1), (0, MAX_REQUESTS_PER_TICK + 1)] {
+            let row = InstanceTick {
+                latency: vec![(0, 5), (2, 7), wrong, (1, 1)],
+                ..InstanceTick::default()
+            };
+            let mut buckets = [1, 1, 1];
+            assert_eq!(row.add_latency(&mut buckets, 1), None);
+            assert_eq!(buckets, [1, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn a_counter_that_falls_was_reset_and_its_first_reading_tells_nothing() {
+        assert_eq!(counter_increment(None, 7), None);
+        assert_eq!(counter_increment(Some(7), 9), Some(2));
+        assert_eq!(counter_increment(Some(7), 7), Some(0));
+        assert_eq!(counter_increment(Some(7), 3), Some(3));
+    }
 }

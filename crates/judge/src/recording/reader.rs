@@ -16,6 +16,9 @@ use crate::{
 pub const REORDER_SECONDS: u64 = 5;
 /// A second may have at most this many rows.
 pub const MAX_ROWS_PER_SECOND: usize = 2_000_000;
+/// So many rows may wait for their second to be complete; beyond that all seconds but the newest are taken
+/// for complete, and a row of theirs comes too late.
+pub const MAX_ROWS_WAITING: usize = MAX_ROWS_PER_SECOND;
 /// A line may have at most this many bytes.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
@@ -34,6 +37,7 @@ struct Header {
 /// What a recording says of one second.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Second {
+    /// By arm and instance; the rows themselves have no names any more.
     pub(super) rows: BTreeMap<(Arm, String), Row>,
     pub(super) marks: Vec<Mark>,
 }
@@ -41,9 +45,9 @@ pub(super) struct Second {
 impl Second {
     /// One arm's rows as the judge reads them; `slots` are those of [`slots`].
     pub(super) fn arm(&self, wanted: Arm, slots: &[Slot]) -> ArmTick {
-        let rows = self.rows.values().filter(|row| row.arm == wanted);
-        let instances = rows.map(|row| InstanceTick {
-            instance: row.instance.clone(),
+        let rows = self.rows.iter().filter(|((arm, _), _)| *arm == wanted);
+        let instances = rows.map(|((_, instance), row)| InstanceTick {
+            instance: instance.clone(),
             requests: row.requests,
             samples: slots.iter().map(|slot| slot.sample(row)).collect(),
             latency: row.latency.clone(),
@@ -122,6 +126,7 @@ pub(super) struct Reader {
     line: usize,
     pub(super) edges: Option<Vec<f64>>,
     pending: BTreeMap<u64, Second>,
+    waiting: usize,
     released: Option<u64>,
 }
 
@@ -177,7 +182,12 @@ impl Reader {
             .pending
             .last_key_value()
             .map_or(t, |(newest, _)| *newest);
-        Ok(self.release(newest.saturating_sub(REORDER_SECONDS)))
+        let patience = if self.waiting > MAX_ROWS_WAITING {
+            0
+        } else {
+            REORDER_SECONDS
+        };
+        Ok(self.release(newest.saturating_sub(patience)))
     }
 
     fn kind(&self, line: &str) -> Result<Option<String>, RecordingError> {
@@ -217,7 +227,7 @@ impl Reader {
     }
 
     fn read_row(&mut self, line: &str) -> Result<u64, RecordingError> {
-        let row: Row = serde_json::from_str(line).map_err(|e| self.unreadable(&e))?;
+        let mut row: Row = serde_json::from_str(line).map_err(|e| self.unreadable(&e))?;
         self.check_time(row.t)?;
         self.check(&row)?;
         let rows = &mut self.pending.entry(row.t).or_default().rows;
@@ -227,16 +237,19 @@ impl Reader {
                 "second {t} has more than {MAX_ROWS_PER_SECOND} rows"
             )));
         }
-        if rows.insert((row.arm, row.instance.clone()), row).is_some() {
+        let instance = std::mem::take(&mut row.instance);
+        if rows.insert((row.arm, instance), row).is_some() {
             return Err(self.wrong(format!("this instance already reported second {t}")));
         }
+        self.waiting += 1;
         Ok(t)
     }
 
     fn check_time(&self, t: u64) -> Result<(), RecordingError> {
         if self.released.is_some_and(|released| t <= released) {
             return Err(self.wrong(format!(
-                "second {t} comes more than {REORDER_SECONDS} s late; sort the recording by t"
+                "second {t} comes too late: rows may be {REORDER_SECONDS} s out of order, and not at all where \
+                 {MAX_ROWS_WAITING} of them wait; sort the recording by t"
             )));
         }
         Ok(())
@@ -308,6 +321,10 @@ impl Reader {
         if let Some((t, _)) = done.last() {
             self.released = Some(*t);
         }
+        self.waiting -= done
+            .iter()
+            .map(|(_, second)| second.rows.len())
+            .sum::<usize>();
         done
     }
 

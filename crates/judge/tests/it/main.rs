@@ -8,6 +8,7 @@ mod backtests;
 mod clumps;
 mod golden;
 mod guarantee;
+mod kept;
 mod kinds;
 mod outages;
 mod plans;
