@@ -85,9 +85,10 @@ impl Block {
             return;
         }
         let finite = (requests - bad) / (requests - 1.0);
+        let one = 1.0 / requests;
         let (mut squares, mut all, mut doubles) = (0.0, 0.0, 0.0);
         for cell in cells {
-            let share = f64::from(cell.requests) / requests;
+            let share = f64::from(cell.requests) * one;
             let deviation = f64::from(cell.bad) - bad * share;
             let variance = bad * share * (1.0 - share) * finite;
             squares += deviation * deviation;

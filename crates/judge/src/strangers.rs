@@ -13,7 +13,7 @@ use crate::{
     tick::clock,
 };
 
-/// A tick's log-evidence counts at most this much for each witness: one that stalls for four seconds does
+/// A tick's log-evidence counts at most this much for each witness: one that stalls for three seconds does
 /// not decide ...
 pub const UNCALIBRATED_CAP: f64 = 1.35;
 /// ... of which not more than these are counted: a cause of a second may hit several.

@@ -117,13 +117,12 @@ fn a_clumped_release_on_its_pass_margin_is_promoted_by_at_most_one_in_twenty() {
 }
 
 /// Seconds from a fault to the rollback, of a canary whose instances together get 50 requests a
-/// second, without a history. The fault lasts `lasts` seconds.
-fn rolled_back(seed: u64, instances: u64, p: f64, lasts: u64) -> Option<u64> {
-    const ONSET: u64 = 5;
+/// second, without a history. The fault begins at `onset` and lasts `lasts` seconds.
+fn rolled_back(seed: u64, instances: u64, p: f64, onset: u64, lasts: u64) -> Option<u64> {
     let mut random = Random::new(seed);
     let mut judge = Judge::new(errors()).unwrap();
-    (0..60).find_map(|t| {
-        let is_sick = (ONSET..ONSET + lasts).contains(&t);
+    (0..onset + 60).find_map(|t| {
+        let is_sick = (onset..onset + lasts).contains(&t);
         let p = if is_sick { p } else { STABLE };
         let requests = 50 / instances;
         let rows =
@@ -138,23 +137,40 @@ fn rolled_back(seed: u64, instances: u64, p: f64, lasts: u64) -> Option<u64> {
             canary,
             baseline,
         };
-        (judge.observe(&tick).verdict == Verdict::Fail).then_some((t + 1).saturating_sub(ONSET))
+        (judge.observe(&tick).verdict == Verdict::Fail).then_some((t + 1).saturating_sub(onset))
     })
 }
 
 #[test]
 fn without_a_history_an_instance_that_stalls_for_three_seconds_decides_nothing() {
-    let decided = (0..200).filter(|seed| rolled_back(*seed, 1, 0.2, 3).is_some());
+    let decided = (0..200).filter(|seed| rolled_back(*seed, 1, 0.2, 5, 3).is_some());
     assert_eq!(decided.count(), 0);
 }
 
 #[test]
 fn without_a_history_two_instances_that_fail_are_believed_sooner_than_one() {
     let mean = |instances| {
-        let delays = (0..200).map(|seed| rolled_back(seed, instances, 0.1, 60).unwrap());
+        let delays = (0..200).map(|seed| rolled_back(seed, instances, 0.1, 5, 60).unwrap());
         delays.sum::<u64>() as f64 / 200.0
     };
     let (one, two) = (mean(1), mean(2));
     assert!(two < 0.85 * one, "{two} s against {one} s");
     assert!(one < 6.0, "{one} s");
+}
+
+#[test]
+fn without_a_history_a_gross_fault_is_found_in_its_fifth_second_however_long_all_was_well() {
+    for onset in [5, 300] {
+        let delays = (0..100).map(|seed| rolled_back(seed, 1, 0.3, onset, 60).unwrap());
+        let delays: Vec<u64> = delays.collect();
+        let late = delays.iter().filter(|delay| **delay > 5).count();
+        assert!(late <= 5, "{late} of 100 from {onset} s on: {delays:?}");
+    }
+}
+
+#[test]
+fn without_a_history_a_gross_fault_of_three_instances_is_found_in_two_seconds() {
+    let delays = (0..100).map(|seed| rolled_back(seed, 3, 0.3, 5, 60).unwrap());
+    let late = delays.filter(|delay| *delay > 2).count();
+    assert!(late <= 20, "{late} of 100");
 }
