@@ -1,5 +1,7 @@
 //! What the engine is told, and what it asks for.
 
+use std::sync::Arc;
+
 use airboss_judge::Assessment;
 use airboss_model::evidence::ItemVerdict;
 use airboss_model::manifest::Service;
@@ -37,7 +39,7 @@ pub enum Input {
         /// The step that was judged.
         step: usize,
         /// What the judge says.
-        assessment: Assessment,
+        assessment: Arc<Assessment>,
     },
     /// The evidence that a rollout requires was looked at.
     Evidence {
@@ -103,7 +105,7 @@ pub struct Request {
     /// The content.
     pub digest: Digest,
     /// The manifest to do it by.
-    pub service: Service,
+    pub service: Arc<Service>,
     /// Who asked.
     pub by: String,
     /// When it was asked.

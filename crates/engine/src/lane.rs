@@ -1,6 +1,7 @@
 //! The state of one service in one environment.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use airboss_judge::Verdict;
 use airboss_model::manifest::{ProcessTarget, Service, Target};
@@ -110,7 +111,7 @@ pub struct Deployed {
     /// The content.
     pub digest: Digest,
     /// The manifest that it came with.
-    pub service: Service,
+    pub service: Arc<Service>,
     /// Since when it serves all users.
     pub since: Timestamp,
     /// How long its instances took to become ready: what a return to it would take.

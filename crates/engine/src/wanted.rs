@@ -67,7 +67,7 @@ pub fn wanted(lane: &Lane) -> Option<Desired> {
         .into_iter()
         .chain(lane.stable.as_ref().map(|stable| &stable.service));
     traffic.measure = services
-        .map(Service::measure)
+        .map(|service| service.measure())
         .reduce(Measure::and)
         .unwrap_or_default();
     Some(Desired {

@@ -3,11 +3,12 @@
 //! A burn rate is the bad ratio over a window relative to the error budget `1 - objective`: at 1
 //! the budget lasts exactly the period. An alert needs a long window, so that it is sure, and a
 //! short one, so that it ends when the trouble does (The Site Reliability Workbook, chapter 5).
-//! Counts are kept in rings of 10 s, 5 min and 2 h cells: 30 days in 18 KB, an update in O(1).
+//! Counts are kept in rings of 10 s, 5 min and 2 h cells: 30 days in at most 18 KB, an
+//! update in O(1).
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rate, judge::add};
+use crate::{Rate, ring::Ring};
 
 /// Cell length in seconds and number of cells of each ring: 1 h, 25 h, 30 days and 2 h.
 const RINGS: [(u64, usize); 3] = [(10, 361), (300, 301), (7200, 361)];
@@ -49,52 +50,6 @@ pub const WORKBOOK: [BurnRule; 3] = [
     },
 ];
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Ring {
-    seconds: u64,
-    cells: Vec<Rate>,
-    /// Number of the newest cell since time 0.
-    newest: u64,
-}
-
-impl Ring {
-    fn new((seconds, cells): (u64, usize)) -> Self {
-        Self {
-            seconds,
-            cells: vec![Rate::default(); cells],
-            newest: 0,
-        }
-    }
-
-    fn advance(&mut self, t: u64) {
-        let number = t / self.seconds;
-        let missing = number
-            .saturating_sub(self.newest)
-            .min(self.cells.len() as u64);
-        for back in 0..missing {
-            let slot = self.slot(number - back);
-            self.cells[slot] = Rate::default();
-        }
-        self.newest = self.newest.max(number);
-    }
-
-    fn slot(&self, number: u64) -> usize {
-        (number % self.cells.len() as u64) as usize
-    }
-
-    fn sum(&self, window: u64) -> Rate {
-        let cells = window
-            .div_ceil(self.seconds)
-            .min(self.cells.len() as u64)
-            .min(self.newest + 1);
-        let mut sum = Rate::default();
-        for back in 0..cells {
-            add(&mut sum, self.cells[self.slot(self.newest - back)]);
-        }
-        sum
-    }
-}
-
 /// One SLO's consumption of its error budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBudget {
@@ -130,16 +85,14 @@ impl ErrorBudget {
     pub fn observe(&mut self, t: u64, rate: Rate) {
         self.first.get_or_insert(t);
         for ring in &mut self.rings {
-            ring.advance(t);
-            let slot = ring.slot(ring.newest);
-            add(&mut ring.cells[slot], rate);
+            ring.add(t, rate);
         }
     }
 
     /// The requests of the last `window` seconds, up to one cell more. Windows beyond 30 days are
     /// cut to it.
     pub fn window(&self, window: u64) -> Rate {
-        let fits = |ring: &&Ring| window <= ring.seconds * (ring.cells.len() as u64 - 1);
+        let fits = |ring: &&Ring| window <= ring.reach();
         self.rings
             .iter()
             .find(fits)

@@ -91,6 +91,7 @@ pub mod plan;
 mod powers;
 pub mod ratio;
 pub mod recording;
+mod ring;
 pub mod roster;
 pub mod routing;
 pub mod shape;

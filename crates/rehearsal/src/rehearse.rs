@@ -175,7 +175,7 @@ fn stage(setting: &Setting) -> Result<Stage, SettingError> {
         seeded(setting.seed, 0, 0),
     );
     let empty = Stage {
-        lane: Lane::new(id.clone()),
+        lane: Lane::new(id.clone()).into(),
         host: Host::new(setting.habits),
         now: start,
         calibration: None,

@@ -1,5 +1,6 @@
 //! One rollout from its start to its end, on a clock that jumps from one event to the next.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{
@@ -73,7 +74,7 @@ pub struct Run {
 /// What every run begins with: a version that serves all users, and what its traffic taught.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
-    pub lane: Lane,
+    pub lane: Arc<Lane>,
     pub host: Host,
     pub now: Timestamp,
     pub calibration: Option<Calibration>,
@@ -119,7 +120,7 @@ pub(crate) fn request(
             .parse()
             .map_err(|error| format!("{error}"))?,
         digest: content(number),
-        service: service.clone(),
+        service: Arc::new(service.clone()),
         by: "rehearsal".to_owned(),
         at: now,
         is_return: false,
@@ -269,7 +270,7 @@ impl<'a> Scene<'a> {
             let input = Input::Assessed {
                 rollout: judging.rollout().clone(),
                 step,
-                assessment: (*assessment).clone(),
+                assessment,
             };
             self.decide(&input);
         }

@@ -61,11 +61,18 @@ struct Snapshot {
     began: Option<Began>,
 }
 
+/// The same, borrowed.
+#[derive(Serialize)]
+struct Keep<'a> {
+    judge: &'a Judge,
+    step: Option<usize>,
+    began: Option<Began>,
+}
+
 /// What a second's measurements lead to, once they are recorded.
 pub struct Heard {
     /// What is to be recorded.
     pub row: EvidenceRow,
-    judge: Judge,
     began: Option<Began>,
     step: Option<usize>,
     t: u64,
@@ -131,7 +138,7 @@ impl Judging {
             assessment: None,
             history: None,
             known: None,
-            service: Arc::new(rollout.request.service.clone()),
+            service: Arc::clone(&rollout.request.service),
             judged: None,
         };
         if let Some(row) = snapshot
@@ -191,8 +198,11 @@ impl Judging {
         since(self.started, at).as_secs()
     }
 
-    /// Takes the measurements of the second that ends now: records them under the claim `epoch`,
-    /// then judges. Returns the step that was judged and what the judge says.
+    /// Takes the measurements of the second that ends now: records them under the claim `epoch`.
+    /// Returns the step that was judged and what the judge says.
+    ///
+    /// # Errors
+    /// Where they are not recorded, or the answer was lost; then this judge is not to be used any more.
     pub async fn observe(
         &mut self,
         lane: &Lane,
@@ -211,7 +221,8 @@ impl Judging {
     }
 
     /// The first half of [`Self::observe`]: what follows from a second's measurements and is to
-    /// be recorded before it is used. None where there is nothing to judge yet.
+    /// be recorded before it is used. None where there is nothing to judge yet. The judge is then
+    /// ahead of its record: where the row cannot be recorded, [`Self::resume`] has the one that is not.
     pub fn hear(
         &mut self,
         lane: &Lane,
@@ -265,14 +276,13 @@ impl Judging {
             tick: measured,
             mix: mix.filter(|mix| *mix != MixTick::default()),
         };
-        let mut judge = self.judge.clone();
-        let assessment = Arc::new(take(&mut judge, &evidence));
+        let assessment = Arc::new(take(&mut self.judge, &evidence));
         let judged = began.map(|began| began.step).or(self.step);
         let keep = began.is_some() || self.ticks.is_multiple_of(SNAPSHOT_EVERY);
         let snapshot = keep
             .then(|| {
-                serde_json::to_value(Snapshot {
-                    judge: judge.clone(),
+                serde_json::to_value(Keep {
+                    judge: &self.judge,
                     step: judged,
                     began: began.or(self.began),
                 })
@@ -289,7 +299,6 @@ impl Judging {
         let began = began.or(self.began);
         Ok(Some(Heard {
             row,
-            judge,
             began,
             step: judged,
             t,
@@ -318,7 +327,6 @@ impl Judging {
 
     /// The second half of [`Self::observe`], once the row is recorded.
     pub fn accept(&mut self, heard: Heard) -> (usize, Arc<Assessment>) {
-        self.judge = heard.judge;
         self.step = heard.step;
         self.began = heard.began;
         self.history = None;
@@ -567,7 +575,7 @@ mod tests {
         let input = airboss_engine::Input::Assessed {
             rollout: judging.rollout().clone(),
             step: 0,
-            assessment: Assessment::clone(&said),
+            assessment: Arc::clone(&said),
         };
         let decision = airboss_engine::decide(&lane, &input, at(300));
         let phase = &decision.lane.active.as_ref().unwrap().phase;

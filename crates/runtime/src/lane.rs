@@ -10,13 +10,13 @@ use airboss_model::time::since;
 use airboss_model::{LaneId, Timestamp};
 use airboss_store::{InboxEntry, StoreError};
 use airboss_telemetry::Recent;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::history::{History, Learnt};
 use crate::judging::{Judging, arms};
-use crate::second::{Second, WAITING_MAX};
+use crate::second::{Second, Seconds};
 use crate::turn::{Held, Turned, backoff};
 
 /// How long an agent may be silent before its lanes are told.
@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// When it was made.
     pub at: Timestamp,
     /// The committed state.
-    pub lane: Lane,
+    pub lane: Arc<Lane>,
     /// The target's newest report, whole.
     pub observed: Option<Arc<Observed>>,
     /// What the judge said last about the rollout in progress.
@@ -53,7 +53,7 @@ pub(crate) struct LaneHandle {
     /// What readers see.
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Each second, for those who record.
-    pub(crate) seconds: broadcast::Sender<Arc<Second>>,
+    pub(crate) seconds: Arc<Seconds>,
     pub(crate) task: tokio::task::JoinHandle<()>,
 }
 
@@ -72,13 +72,13 @@ pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> La
     let observed = held.hub().follow(&held.lane.id);
     let first = Snapshot {
         at: clock.now(),
-        lane: held.lane.clone(),
+        lane: Arc::clone(&held.lane),
         observed: None,
         assessment: None,
         recent: Recent::default(),
         learnt: None,
     };
-    let seconds = broadcast::Sender::new(WAITING_MAX);
+    let seconds = Arc::new(Seconds::default());
     let (sender, snapshot) = watch::channel(Arc::new(first));
     let worker = Worker {
         held,
@@ -89,7 +89,7 @@ pub(crate) fn spawn(held: Held, clock: Clock, listener: Arc<dyn Listener>) -> La
         judging: None,
         recent: Recent::default(),
         history: None,
-        seconds: seconds.clone(),
+        seconds: Arc::clone(&seconds),
         failures: 0,
         told: None,
         unweighed: 0,
@@ -114,7 +114,7 @@ struct Worker {
     judging: Option<Judging>,
     recent: Recent,
     history: Option<History>,
-    seconds: broadcast::Sender<Arc<Second>>,
+    seconds: Arc<Seconds>,
     failures: u32,
     /// When a failure was logged last.
     told: Option<Instant>,
@@ -295,9 +295,9 @@ impl Worker {
 
     /// Hands the second to those who record it, where there are any.
     fn record(&self, traffic: &crate::hub::LaneTraffic) {
-        if self.seconds.receiver_count() == 0 {
+        let Some(readers) = self.seconds.readers() else {
             return;
-        }
+        };
         let lane = &self.held.lane;
         let judged = self.judging.as_ref().and_then(|judging| {
             let rollout = lane
@@ -326,7 +326,7 @@ impl Worker {
             },
         };
         // The last reader may have gone away this moment.
-        let _ = self.seconds.send(Arc::new(second));
+        let _ = readers.send(Arc::new(second));
     }
 
     async fn judge(
@@ -370,7 +370,7 @@ impl Worker {
             let input = Input::Assessed {
                 rollout: judging.rollout().clone(),
                 step,
-                assessment: (*assessment).clone(),
+                assessment,
             };
             self.turn(&input, None).await?;
         }
@@ -380,7 +380,7 @@ impl Worker {
     fn publish(&self) {
         self.snapshot.send_replace(Arc::new(Snapshot {
             at: self.clock.now(),
-            lane: self.held.lane.clone(),
+            lane: Arc::clone(&self.held.lane),
             observed: self.observed.borrow().clone(),
             assessment: self
                 .judging

@@ -53,7 +53,7 @@ pub const CLAIM: Duration = Duration::from_secs(6);
 /// How often claims are renewed, and lanes without an owner looked for.
 const RENEW_EVERY: Duration = Duration::from_millis(1_500);
 
-/// Most lanes taken over in one round.
+/// Most lanes taken over in one round; the next round follows at once where there are more.
 const CLAIM_AT_ONCE: u32 = 1_000;
 
 /// How long a command waits for its decision before the caller is told that it goes on without.
@@ -184,8 +184,8 @@ impl Runtime {
             }),
             clock,
         });
-        runtime.renew_and_claim().await?;
-        tokio::spawn(Arc::clone(&runtime).keep());
+        let more = runtime.renew_and_claim().await?;
+        tokio::spawn(Arc::clone(&runtime).keep(more));
         if let Some(hints) = runtime.store.hints() {
             runtime.meet_neighbours().await?;
             tokio::spawn(Arc::clone(&runtime).look_around(hints));
@@ -195,14 +195,14 @@ impl Runtime {
     }
 
     /// Claims what needs an owner and renews what is owned, until the process ends.
-    async fn keep(self: Arc<Self>) {
+    async fn keep(self: Arc<Self>, mut more: bool) {
         let mut failures = 0;
         let mut drifted = false;
         loop {
-            let pause = if failures == 0 {
-                RENEW_EVERY
-            } else {
-                turn::backoff(failures)
+            let pause = match failures {
+                0 if more => Duration::ZERO,
+                0 => RENEW_EVERY,
+                failures => turn::backoff(failures),
             };
             tokio::select! {
                 biased;
@@ -210,7 +210,10 @@ impl Runtime {
                 () = tokio::time::sleep(pause) => {}
             }
             match self.renew_and_claim().await {
-                Ok(()) => failures = 0,
+                Ok(full) => {
+                    failures = 0;
+                    more = full;
+                }
                 Err(error) => {
                     failures += 1;
                     tracing::error!(%error, "the store does not answer; claims are not renewed");
@@ -292,7 +295,8 @@ impl Runtime {
         }
     }
 
-    async fn renew_and_claim(&self) -> Result<(), StoreError> {
+    /// True where there may be more to claim than one round takes.
+    async fn renew_and_claim(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let owned = self
             .store
@@ -343,16 +347,17 @@ impl Runtime {
         Ok(())
     }
 
-    async fn claim_lanes(&self) -> Result<(), StoreError> {
+    async fn claim_lanes(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        for row in self
+        let rows = self
             .store
             .claim(&self.owner, after(now, CLAIM), now, CLAIM_AT_ONCE)
-            .await?
-        {
+            .await?;
+        let full = rows.len() >= CLAIM_AT_ONCE as usize;
+        for row in rows {
             self.take_over(row).await?;
         }
-        Ok(())
+        Ok(full)
     }
 
     async fn take_over(&self, row: LaneRow) -> Result<(), StoreError> {
@@ -439,7 +444,7 @@ impl Runtime {
     pub fn seconds(&self, lane: &LaneId) -> Option<broadcast::Receiver<Arc<Second>>> {
         lock(&self.shared.lanes)
             .get(lane)
-            .map(|handle| handle.seconds.subscribe())
+            .map(|handle| handle.seconds.follow())
     }
 
     /// The judge's whole computation for a rollout as it stood last, from its record. None where

@@ -142,7 +142,7 @@ impl Runtime {
         if self.is_ours(&row.lane) {
             return;
         }
-        let lane = match row.state.map(serde_json::from_value::<Lane>) {
+        let lane = match row.state.map(serde_json::from_value::<Arc<Lane>>) {
             Some(Ok(lane)) => lane,
             None => return,
             Some(Err(error)) => {

@@ -14,7 +14,7 @@ use crate::project::{new_events, rollout_rows};
 
 /// A lane under a claim: the state as it is committed, and the fence that guards it.
 pub(crate) struct Held {
-    pub(crate) lane: Lane,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) seq: u64,
     pub(crate) epoch: u64,
     store: Arc<dyn Store>,
@@ -46,7 +46,7 @@ impl Held {
             None => Lane::new(row.lane.clone()),
         };
         let held = Self {
-            lane,
+            lane: Arc::new(lane),
             seq: row.seq,
             epoch: row.epoch,
             store,
@@ -126,7 +126,7 @@ impl Held {
                 None => None,
             },
             events: new_events(&self.lane, &decision.events).map_err(json)?,
-            state: serde_json::to_value(&decision.lane).map_err(json)?,
+            state: serde_json::to_value(&*decision.lane).map_err(json)?,
             active: decision.lane.has_work(),
             effects: decision
                 .effects

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{Command, Event, Input, Lane, Outcome, PassedBy, Phase, decide, evolve};
@@ -138,7 +139,7 @@ struct Seen {
     owner: String,
     epoch: u64,
     seq: u64,
-    lane: Option<Lane>,
+    lane: Option<Arc<Lane>>,
     desired: BTreeMap<u64, Desired>,
     taken: u64,
     watched: Duration,
@@ -296,7 +297,7 @@ impl Witness {
         let before = seen
             .lane
             .take()
-            .unwrap_or_else(|| Lane::new(commit.lane.clone()));
+            .unwrap_or_else(|| Arc::new(Lane::new(commit.lane.clone())));
         let Ok(input) = serde_json::from_value::<Input>(commit.input.clone()) else {
             return broken(
                 Promise::Replay,
@@ -310,7 +311,7 @@ impl Witness {
                 Err(error) => return broken(Promise::Replay, format!("{}: {error}", event.body)),
             }
         }
-        let mut lane = before.clone();
+        let mut lane = Lane::clone(&before);
         for event in &events {
             self.event(&lane, event, &input)?;
             lane = evolve(lane, event);
@@ -340,7 +341,7 @@ impl Witness {
             seen.lease = desired.exposure_lease.0;
             seen.desired.insert(desired.generation, desired.clone());
         }
-        seen.lane = Some(lane);
+        seen.lane = Some(Arc::new(lane));
         Ok(())
     }
 

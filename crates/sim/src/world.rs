@@ -663,7 +663,7 @@ impl World {
             },
             rollout,
             digest,
-            service,
+            service: service.into(),
             by: "ann".to_owned(),
             at: self.now(),
             is_return: false,

@@ -1,6 +1,7 @@
 //! The last ten seconds, for people.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use airboss_model::ArmId;
 use airboss_model::traffic::{Counts, latency};
@@ -11,7 +12,8 @@ const SECONDS: usize = 10;
 /// Counts of the last ten seconds by arm.
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
-    seconds: VecDeque<BTreeMap<ArmId, Counts>>,
+    /// Shared with those who read: a copy of this costs next to nothing.
+    seconds: VecDeque<Arc<BTreeMap<ArmId, Counts>>>,
 }
 
 /// The last seconds of one arm in numbers.
@@ -32,7 +34,7 @@ pub struct Summary {
 impl Recent {
     /// Adds a second; the oldest one falls out.
     pub fn push(&mut self, arms: BTreeMap<ArmId, Counts>) {
-        self.seconds.push_back(arms);
+        self.seconds.push_back(Arc::new(arms));
         while self.seconds.len() > SECONDS {
             self.seconds.pop_front();
         }
@@ -58,7 +60,7 @@ impl Recent {
     pub fn share(&self, arm: &ArmId) -> Option<f64> {
         let mut all = 0;
         let mut own = 0;
-        for (name, counts) in self.seconds.iter().flatten() {
+        for (name, counts) in self.seconds.iter().flat_map(|second| second.iter()) {
             all += counts.requests;
             if name == arm {
                 own += counts.requests;

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use airboss_engine::{Command as Wish, Event, Input, Lane, Request, decide};
 use airboss_ledger::{
@@ -37,7 +38,7 @@ fn records() -> Vec<Record> {
         rollout: "shop-1".parse().unwrap(),
         release: "shop@1.0.0".parse().unwrap(),
         digest: Digest::from_sha256([7; 32]),
-        service: (**service).clone(),
+        service: Arc::new((**service).clone()),
         by: "ann".to_owned(),
         at: at(0),
         is_return: false,
@@ -49,7 +50,7 @@ fn records() -> Vec<Record> {
         force: false,
         reason: "a \"mistake\"".to_owned(),
     };
-    let mut lane = Lane::new("shop/production".parse().unwrap());
+    let mut lane = Arc::new(Lane::new("shop/production".parse().unwrap()));
     let mut records: Vec<Record> = Vec::new();
     for (seq, command) in (1..).zip([ship, abort]) {
         let input = Input::Command {

@@ -8,6 +8,8 @@ mod command;
 mod evidence;
 mod rollback;
 
+use std::sync::Arc;
+
 use airboss_model::Timestamp;
 use airboss_model::target::Desired;
 
@@ -23,18 +25,19 @@ use crate::wanted::wanted;
 pub struct Decision {
     /// What happened, in order.
     pub events: Vec<Event>,
-    /// The state with the events folded in.
-    pub lane: Lane,
+    /// The state with the events folded in; the very same one where nothing happened.
+    pub lane: Arc<Lane>,
     /// What shall be done once the events are committed, in order.
     pub effects: Vec<Effect>,
     /// The answer, where the input was a command.
     pub answer: Option<Answer>,
 }
 
-/// What follows from `input` at `now`. Pure: the same arguments give the same decision.
-pub fn decide(lane: &Lane, input: &Input, now: Timestamp) -> Decision {
+/// What follows from `input` at `now`. Pure: the same arguments give the same decision. Of the many
+/// inputs that change nothing none copies the state.
+pub fn decide(lane: &Arc<Lane>, input: &Input, now: Timestamp) -> Decision {
     let mut turn = Turn {
-        lane: lane.clone(),
+        lane: Arc::clone(lane),
         now,
         events: Vec::new(),
         effects: Vec::new(),
@@ -74,7 +77,7 @@ pub fn decide(lane: &Lane, input: &Input, now: Timestamp) -> Decision {
 
 /// One decision in the making.
 struct Turn {
-    lane: Lane,
+    lane: Arc<Lane>,
     now: Timestamp,
     events: Vec<Event>,
     effects: Vec<Effect>,
@@ -115,8 +118,10 @@ impl Turn {
     }
 
     fn fold(&mut self, event: Event) {
-        let placeholder = Lane::new(self.lane.id.clone());
-        self.lane = evolve(std::mem::replace(&mut self.lane, placeholder), &event);
+        // Taken out, so that from the second event on nobody else has it and nothing is copied.
+        let placeholder = Arc::new(Lane::new(self.lane.id.clone()));
+        let lane = std::mem::replace(&mut self.lane, placeholder);
+        self.lane = Arc::new(evolve(Arc::unwrap_or_clone(lane), &event));
         self.events.push(event);
     }
 

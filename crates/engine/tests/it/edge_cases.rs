@@ -267,7 +267,7 @@ fn a_pass_that_rests_on_nan_is_not_enough_data() {
     world.send(&Input::Assessed {
         rollout: rollout(2),
         step: 0,
-        assessment: broken,
+        assessment: broken.into(),
     });
     assert_eq!(phase(&world.lane), "observing 0");
     let note = world.lane.active.as_ref().unwrap().verdict.clone().unwrap();
@@ -345,8 +345,8 @@ fn a_controller_that_restarts_mid_step_resumes_with_the_original_times() {
     // All that survives is what the store keeps.
     let text = serde_json::to_string(&world.lane).unwrap();
     let restored: Lane = serde_json::from_str(&text).unwrap();
-    assert_eq!(restored, world.lane);
-    world.lane = restored;
+    assert_eq!(restored, *world.lane);
+    world.lane = restored.into();
     world.forget();
     world.run_until_phase("preparing 1");
     let watched = airboss_model::time::since(began, world.now);

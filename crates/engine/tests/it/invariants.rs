@@ -1,6 +1,7 @@
 //! What must hold after every single decision, whatever came before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use airboss_engine::{
     Decision, Effect, Event, Input, Lane, Outcome, PassedBy, Phase, Request, decide, evolve,
@@ -43,7 +44,7 @@ impl Watch {
             self.check_event(&lane, event);
             lane = evolve(lane, event);
         }
-        assert_eq!(lane, decision.lane, "the lane is not what its events say");
+        assert_eq!(lane, *decision.lane, "the lane is not what its events say");
         assert_eq!(
             decision.answer.is_some(),
             matches!(input, Input::Command { .. }),
@@ -264,7 +265,7 @@ fn check_effects(decision: &Decision) {
 }
 
 /// Nothing is left to do, and no timer is due that would do nothing.
-fn check_rest(lane: &Lane, now: Timestamp) {
+fn check_rest(lane: &Arc<Lane>, now: Timestamp) {
     if let Some(at) = next_deadline(lane) {
         assert!(at > now, "a timer of {at} does nothing at {now}: {lane:?}");
         let later = decide(lane, &Input::Clock, at);

@@ -319,7 +319,7 @@ impl Day {
                 self.world.send(&Input::Assessed {
                     rollout: self.id(*about),
                     step: *step,
-                    assessment: said,
+                    assessment: said.into(),
                 });
             }
             Happening::Absurd(report) => {

@@ -330,7 +330,7 @@ fn input() -> impl Strategy<Value = Input> {
         (id(), 0_usize..50, judged()).prop_map(|(rollout, step, assessment)| Input::Assessed {
             rollout,
             step,
-            assessment
+            assessment: assessment.into(),
         }),
         (id(), evidence()).prop_map(|(rollout, items)| Input::Evidence { rollout, items }),
         Just(Input::Clock),
@@ -360,8 +360,9 @@ proptest! {
         let lane = events.iter().fold(empty, evolve);
         survives(&lane);
         // However odd the record: the next decision comes to rest and keeps to its events.
-        let decision = decide(&lane, &input, now);
-        prop_assert_eq!(decision.events.iter().fold(lane, evolve), decision.lane);
+        let decision = decide(&lane.clone().into(), &input, now);
+        let folded = decision.events.iter().fold(lane, evolve);
+        prop_assert_eq!(folded, Lane::clone(&decision.lane));
     }
 }
 

@@ -323,7 +323,7 @@ fn verdict(world: &World, verdict: Verdict) -> Option<Input> {
     Some(Input::Assessed {
         rollout: rollout(3),
         step,
-        assessment: assessment(verdict),
+        assessment: assessment(verdict).into(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What goes wrong at three in the morning, beyond the well-known cases.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{Answer, Effect, Input, Outcome, Refusal};
@@ -48,7 +49,7 @@ fn evidence_that_gathers_while_instances_come_up_holds_the_growth_until_a_person
     let say = Input::Assessed {
         rollout: rollout(2),
         step: 0,
-        assessment: doubtful,
+        assessment: doubtful.into(),
     };
     world.send(&say);
     world.run_for(Duration::from_secs(600));
@@ -60,10 +61,10 @@ fn evidence_that_gathers_while_instances_come_up_holds_the_growth_until_a_person
     world.send(&Input::Assessed {
         rollout: rollout(2),
         step: 1,
-        assessment: Assessment {
+        assessment: Arc::new(Assessment {
             hold_growth: true,
             ..assessment(Verdict::Pass)
-        },
+        }),
     });
     world.run_for(Duration::from_secs(600));
     assert_eq!(phase(&world.lane), "observing 1");

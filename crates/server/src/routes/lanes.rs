@@ -133,7 +133,7 @@ async fn slos(
     let stable = snapshot.lane.stable.as_ref().map(|stable| &stable.service);
     Ok(Json(promises::slos(
         &lane,
-        stable,
+        stable.map(|service| &**service),
         snapshot.learnt.as_deref(),
     )))
 }

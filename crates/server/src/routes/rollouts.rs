@@ -136,7 +136,7 @@ async fn ship(
         rollout,
         release,
         digest,
-        service,
+        service: service.into(),
         by: request.by.clone(),
         at: now,
         is_return: false,

@@ -1,5 +1,7 @@
 //! The record says everything: states and decisions come out of it again, word for word.
 
+use std::sync::Arc;
+
 use airboss_engine::{Event, Input, Lane, decide, evolve};
 use airboss_model::LaneId;
 use airboss_store::EventFilter;
@@ -41,7 +43,7 @@ async fn the_record_replays_to_the_state_and_to_every_decision() {
         "folding the events gives the state"
     );
 
-    let mut lane = Lane::new(id.clone());
+    let mut lane = Arc::new(Lane::new(id.clone()));
     let mut decided = Vec::new();
     for row in store.inputs(&id, 0, 5_000).await.unwrap() {
         let input: Input = serde_json::from_value(row.input).unwrap();

@@ -158,8 +158,8 @@ async fn seed_one(store: Arc<dyn Store>, number: usize, now: Timestamp) -> anyho
 }
 
 /// Ships two versions of a service on a host of its own, until the second has its first share.
-fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Lane, Host)> {
-    let service: Service = serde_json::from_value(json!({
+fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Arc<Lane>, Host)> {
+    let service: Arc<Service> = serde_json::from_value(json!({
         "metadata": { "name": name },
         "spec": {
             "target": { "process": { "command": ["x"], "listen": "127.0.0.1:1", "instances": 2 } },
@@ -172,7 +172,7 @@ fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Lane, Host)> {
     }))?;
     let id: LaneId = format!("{name}/production").parse()?;
     let mut host = Host::new(Habits::default());
-    let mut lane = Lane::new(id.clone());
+    let mut lane = Arc::new(Lane::new(id.clone()));
     // It happened in the minutes before now.
     let mut at = now.checked_sub(Duration::from_secs(120))?;
     let mut shipped = 0;
@@ -186,7 +186,7 @@ fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Lane, Host)> {
                     release: format!("{name}@{shipped}").parse()?,
                     digest: Digest::from_sha256([u8::try_from(shipped)?; 32]),
                     rollout,
-                    service: service.clone(),
+                    service: Arc::clone(&service),
                     by: "ann".to_owned(),
                     at,
                     is_return: false,

@@ -15,12 +15,8 @@ use super::fault::Fault;
 use super::log::{self, Leaves};
 use super::rollouts;
 use super::script::{MANY, Script};
+use super::writer::Together;
 use crate::{Commit, Committed, InputRow, StoreError};
-
-/// Commits that are written together at most.
-pub(super) const GROUP: usize = MANY;
-
-pub(super) const WHAT: &str = "the commit of a decision";
 
 // No row where the lane moved on or has another owner.
 const GUARD: &str =
@@ -115,9 +111,18 @@ impl Prepared {
     pub(super) fn is_news(&self) -> bool {
         !self.events.is_empty()
     }
+}
 
-    /// What its caller is told where nothing was written.
-    pub(super) fn fenced(&self) -> StoreError {
+impl Together for Prepared {
+    type Answer = Committed;
+    const WHAT: &'static str = "the commit of a decision";
+    const GROUP: usize = MANY;
+
+    async fn apply(db: &mut Db, group: &[&Self]) -> Result<Option<Vec<Committed>>, Fault> {
+        apply(db, group).await
+    }
+
+    fn refused(&self) -> StoreError {
         StoreError::Fenced {
             lane: self.lane.clone(),
             seq: Some(self.seq),
@@ -126,7 +131,7 @@ impl Prepared {
     }
 }
 
-/// Writes up to [`GROUP`] commits of different lanes, and seals their events. None where a guard
+/// Writes up to [`MANY`] commits of different lanes, and seals their events. None where a guard
 /// held one of them back: then the caller undoes all of it.
 pub(super) async fn apply(
     db: &mut Db,

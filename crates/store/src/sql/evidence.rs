@@ -6,15 +6,16 @@ use super::codec::{Columns as _, integer, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::lanes;
-use super::writer::Write;
-use crate::EvidenceRow;
+use super::writer::Together;
+use crate::{EvidenceRow, StoreError};
 
 /// What is asked, for messages.
 pub(super) const WHAT: &str = "the recording of measurements";
 
-const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot) SELECT * FROM (VALUES ";
-const IF_OWNED: &str = ") AS news WHERE EXISTS (SELECT 1 FROM lanes WHERE lane = ";
-const UNLESS_THERE: &str = ") ON CONFLICT (rollout, tick) DO NOTHING";
+const ADD: &str = "INSERT INTO evidence (rollout, tick, at, body, snapshot)
+    SELECT column1, column2, column3, column4, column5 FROM (VALUES ";
+const IF_OWNED: &str = ") AS news WHERE EXISTS
+    (SELECT 1 FROM lanes WHERE lane = column6 AND epoch = column7) ON CONFLICT (rollout, tick) DO NOTHING";
 /// Rows to a statement: as many of the first size as fit, then of the next. Few sizes, so that
 /// few statements are prepared.
 const CHUNKS: [usize; 3] = [64, 8, 1];
@@ -33,7 +34,7 @@ struct Prepared {
     snapshot: Option<String>,
 }
 
-/// Measurements of a lane's rollouts, all or none.
+/// Measurements of a lane's rollouts, all or none. Those of many lanes go together.
 pub(super) struct Append {
     lane: LaneId,
     epoch: u64,
@@ -59,70 +60,85 @@ impl Append {
     }
 }
 
-impl Append {
-    async fn add(&self, db: &mut Db, rows: &[Prepared]) -> Result<(), Fault> {
-        let mut query = Sql::begin(ADD);
-        let mut before = "";
-        for row in rows {
-            query.push(before).push_row([
-                row.rollout.as_str().into(),
-                row.tick.into(),
-                row.at.into(),
-                (&row.body).into(),
-                (&row.snapshot).into(),
-            ]);
-            before = ", ";
+impl Together for Append {
+    type Answer = ();
+    const WHAT: &'static str = WHAT;
+    const GROUP: usize = CHUNKS[0];
+
+    async fn apply(db: &mut Db, group: &[&Self]) -> Result<Option<Vec<()>>, Fault> {
+        let all: Vec<_> = group
+            .iter()
+            .flat_map(|append| append.rows.iter().map(move |row| (*append, row)))
+            .collect();
+        if add(db, &all).await? == all.len() as u64 {
+            return Ok(Some(vec![(); group.len()]));
         }
-        query
-            .push(IF_OWNED)
-            .push_bind(self.lane.as_str())
-            .push(" AND epoch = ")
-            .push_bind(integer(self.epoch)?)
-            .push(UNLESS_THERE);
-        let added = query.execute(&mut *db).await?;
-        if added == rows.len() as u64 {
-            return Ok(());
+        let [only] = group else {
+            return Ok(None);
+        };
+        lanes::fence(db, &only.lane, only.epoch).await?;
+        are_same(db, &only.rows).await.map(|()| Some(vec![()]))
+    }
+
+    fn refused(&self) -> StoreError {
+        StoreError::Fenced {
+            lane: self.lane.clone(),
+            seq: None,
+            epoch: self.epoch,
         }
-        lanes::fence(db, &self.lane, self.epoch).await?;
-        // A repeated request brings the same rows; anything else is a second writer.
-        for row in rows {
-            let same = Sql::new(IS_SAME)
-                .bind(row.rollout.as_str())
-                .bind(row.tick)
-                .bind(row.at)
-                .bind(&row.body)
-                .bind(&row.snapshot)
-                .fetch_one(&mut *db)
-                .await?;
-            if same.count("same")? == 0 {
-                return Err(Fault::conflict(
-                    WHAT,
-                    format!(
-                        "tick {} of {} is already recorded with other content",
-                        row.tick, row.rollout
-                    ),
-                ));
-            }
-        }
-        Ok(())
     }
 }
 
-impl Write for Append {
-    type Answer = ();
-    const WHAT: &'static str = WHAT;
-
-    async fn apply(&self, db: &mut Db) -> Result<(), Fault> {
-        let mut rest = self.rows.as_slice();
-        for size in CHUNKS {
-            let (chunks, behind) = rest.split_at(rest.len() / size * size);
-            for chunk in chunks.chunks_exact(size) {
-                self.add(db, chunk).await?;
+/// Adds rows whose lanes are still owned and that are not there yet; returns how many.
+async fn add(db: &mut Db, mut rest: &[(&Append, &Prepared)]) -> Result<u64, Fault> {
+    let mut added = 0;
+    for size in CHUNKS {
+        let (chunks, behind) = rest.split_at(rest.len() / size * size);
+        for chunk in chunks.chunks_exact(size) {
+            let mut query = Sql::begin(ADD);
+            let mut before = "";
+            for (append, row) in chunk {
+                query.push(before).push_row([
+                    row.rollout.as_str().into(),
+                    row.tick.into(),
+                    row.at.into(),
+                    (&row.body).into(),
+                    (&row.snapshot).into(),
+                    append.lane.as_str().into(),
+                    integer(append.epoch)?.into(),
+                ]);
+                before = ", ";
             }
-            rest = behind;
+            query.push(IF_OWNED);
+            added += query.execute(&mut *db).await?;
         }
-        Ok(())
+        rest = behind;
     }
+    Ok(added)
+}
+
+/// A repeated request brings the same rows; anything else is a second writer.
+async fn are_same(db: &mut Db, rows: &[Prepared]) -> Result<(), Fault> {
+    for row in rows {
+        let same = Sql::new(IS_SAME)
+            .bind(row.rollout.as_str())
+            .bind(row.tick)
+            .bind(row.at)
+            .bind(&row.body)
+            .bind(&row.snapshot)
+            .fetch_one(&mut *db)
+            .await?;
+        if same.count("same")? == 0 {
+            return Err(Fault::conflict(
+                WHAT,
+                format!(
+                    "tick {} of {} is already recorded with other content",
+                    row.tick, row.rollout
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn since_snapshot(

@@ -349,7 +349,7 @@ impl<B: Backend> Store for SqlStore<B> {
         }
         let append = async { evidence::Append::new(lane, epoch, rows) };
         let append = self.read(evidence::WHAT, append);
-        self.writer.run(append.await?).await
+        self.writer.append(append.await?).await
     }
     async fn evidence_since_snapshot(
         &self,

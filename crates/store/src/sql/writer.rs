@@ -1,8 +1,8 @@
 //! The one writer. Operations that wait at the same moment share one transaction and so one
 //! flush to disk; each is told its result after the flush. What arrives while a transaction is
 //! being filled still joins it: else the first caller to come back would get a flush for itself
-//! and keep the others waiting. Commits come last in a transaction and all together, in a few
-//! statements; nobody can tell the order of operations that nobody has heard the result of.
+//! and keep the others waiting. What comes in numbers, measurements and commits, goes last in a
+//! transaction and all together, in a few statements; nobody can tell the order of operations that nobody has heard the result of.
 //!
 //! An operation that is refused takes nothing of the others with it: the transaction is undone
 //! and done again with a savepoint around each operation. Savepoints are not there from the
@@ -18,9 +18,10 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::commit::{self, GROUP};
+use super::commit;
 use super::connect::Connect;
 use super::db::Db;
+use super::evidence::Append;
 use super::fault::{Broken, Explain, Fault};
 use crate::{Committed, Result, StoreError};
 
@@ -42,6 +43,26 @@ pub(crate) trait Write: Send + Sync + 'static {
     fn is_news(&self) -> bool {
         false
     }
+}
+
+/// A write that comes in numbers: several of them take a few statements in all.
+pub(super) trait Together: Send + Sync + 'static {
+    /// What the caller gets.
+    type Answer: Send + 'static;
+    /// As [`Write::WHAT`].
+    const WHAT: &'static str;
+    /// Writes to a statement.
+    const GROUP: usize;
+
+    /// Does them all inside the writer's transaction. None where one of them is refused, and then
+    /// what was done of the others is to be undone.
+    fn apply(
+        db: &mut Db,
+        group: &[&Self],
+    ) -> impl Future<Output = Result<Option<Vec<Self::Answer>>, Fault>> + Send;
+
+    /// What is said where this one alone is refused without more.
+    fn refused(&self) -> StoreError;
 }
 
 /// A [`Write`] with someone who waits for it.
@@ -79,11 +100,11 @@ impl<W: Write> Job for Waiting<W> {
     }
 }
 
-/// A commit with someone who waits for it.
-struct WaitingCommit {
-    write: commit::Prepared,
-    answer: Option<Result<Committed>>,
-    caller: oneshot::Sender<Result<Committed>>,
+/// One of many with someone who waits for it.
+struct Joined<W: Together> {
+    write: W,
+    answer: Option<Result<W::Answer>>,
+    caller: oneshot::Sender<Result<W::Answer>>,
 }
 
 /// Parts what concerns one operation from what ends the transaction.
@@ -115,24 +136,24 @@ fn tell<T>(
     let _ = caller.send(answer);
 }
 
-/// Applies commits together; false where one of them is refused.
-async fn apply_group(db: &mut Db, commits: &mut [WaitingCommit]) -> Result<bool, Broken> {
-    let group: Vec<_> = commits.iter().map(|it| &it.write).collect();
-    match settle(commit::WHAT, commit::apply(db, &group).await)? {
+/// Applies writes together; false where one of them is refused.
+async fn apply_group<W: Together>(db: &mut Db, writes: &mut [Joined<W>]) -> Result<bool, Broken> {
+    let group: Vec<_> = writes.iter().map(|it| &it.write).collect();
+    match settle(W::WHAT, W::apply(db, &group).await)? {
         Ok(Some(answers)) => {
-            for (commit, answer) in commits.iter_mut().zip(answers) {
-                commit.answer = Some(Ok(answer));
+            for (joined, answer) in writes.iter_mut().zip(answers) {
+                joined.answer = Some(Ok(answer));
             }
             return Ok(true);
         }
         // Which one of several is not known here; alone each one is told its own.
         Ok(None) => {
-            for commit in commits {
-                commit.answer = Some(Err(commit.write.fenced()));
+            for joined in writes {
+                joined.answer = Some(Err(joined.write.refused()));
             }
         }
         Err(error) => {
-            if let [only] = commits {
+            if let [only] = writes {
                 only.answer = Some(Err(error));
             }
         }
@@ -142,7 +163,8 @@ async fn apply_group(db: &mut Db, commits: &mut [WaitingCommit]) -> Result<bool,
 
 enum Message {
     Write(Box<dyn Job>),
-    Commit(WaitingCommit),
+    Evidence(Joined<Append>),
+    Commit(Joined<commit::Prepared>),
     Close(oneshot::Sender<()>),
 }
 
@@ -186,8 +208,20 @@ impl Writer {
 
     /// As [`Self::run`], for a commit.
     pub(super) async fn commit(&self, write: commit::Prepared) -> Result<Committed> {
-        self.ask(commit::WHAT, |caller| {
-            Message::Commit(WaitingCommit {
+        self.ask(commit::Prepared::WHAT, |caller| {
+            Message::Commit(Joined {
+                write,
+                answer: None,
+                caller,
+            })
+        })
+        .await
+    }
+
+    /// As [`Self::run`], for measurements.
+    pub(super) async fn append(&self, write: Append) -> Result<()> {
+        self.ask(Append::WHAT, |caller| {
+            Message::Evidence(Joined {
                 write,
                 answer: None,
                 caller,
@@ -255,12 +289,13 @@ struct Desk {
 #[derive(Default)]
 struct Batch {
     jobs: Vec<Box<dyn Job>>,
-    commits: Vec<WaitingCommit>,
+    evidence: Vec<Joined<Append>>,
+    commits: Vec<Joined<commit::Prepared>>,
 }
 
 impl Batch {
     fn len(&self) -> usize {
-        self.jobs.len() + self.commits.len()
+        self.jobs.len() + self.evidence.len() + self.commits.len()
     }
 
     fn is_news(&self) -> bool {
@@ -272,12 +307,17 @@ impl Batch {
     fn split(self) -> impl Iterator<Item = Self> {
         let jobs = self.jobs.into_iter().map(|job| Self {
             jobs: vec![job],
-            commits: Vec::new(),
+            ..Self::default()
         });
-        jobs.chain(self.commits.into_iter().map(|commit| Self {
-            jobs: Vec::new(),
+        let evidence = self.evidence.into_iter().map(|rows| Self {
+            evidence: vec![rows],
+            ..Self::default()
+        });
+        let commits = self.commits.into_iter().map(|commit| Self {
             commits: vec![commit],
-        }))
+            ..Self::default()
+        });
+        jobs.chain(evidence).chain(commits)
     }
 }
 
@@ -314,6 +354,7 @@ impl Waitlist {
     fn take(&mut self, message: Message, batch: &mut Batch) {
         match message {
             Message::Write(job) => batch.jobs.push(job),
+            Message::Evidence(rows) => batch.evidence.push(rows),
             Message::Commit(commit) => batch.commits.push(commit),
             Message::Close(done) => {
                 self.queue.close();
@@ -370,8 +411,17 @@ impl Desk {
         for job in batch.jobs {
             job.tell(&*self.place, committed);
         }
-        for WaitingCommit { caller, answer, .. } in batch.commits {
-            tell(commit::WHAT, caller, answer, &*self.place, committed);
+        for Joined { caller, answer, .. } in batch.evidence {
+            tell(Append::WHAT, caller, answer, &*self.place, committed);
+        }
+        for Joined { caller, answer, .. } in batch.commits {
+            tell(
+                commit::Prepared::WHAT,
+                caller,
+                answer,
+                &*self.place,
+                committed,
+            );
         }
     }
 
@@ -432,25 +482,33 @@ async fn transact(db: &mut Db, batch: &mut Batch, share: Share<'_>) -> Result<()
 
 /// Applies a batch and what arrives meanwhile.
 async fn together(db: &mut Db, batch: &mut Batch, waitlist: &mut Waitlist) -> Result<(), Undone> {
-    let (mut jobs, mut commits) = (0, 0);
+    let (mut jobs, mut evidence, mut commits) = (0, 0, 0);
     loop {
         let kept = if let Some(job) = batch.jobs.get_mut(jobs) {
             jobs += 1;
             job.apply(db).await
+        } else if let Some(group) = next_group(&mut batch.evidence, &mut evidence) {
+            apply_group(db, group).await
+        } else if let Some(group) = next_group(&mut batch.commits, &mut commits) {
+            apply_group(db, group).await
         } else {
-            let rest = batch.commits.get_mut(commits..).unwrap_or_default();
-            let count = rest.len().min(GROUP);
-            if count == 0 {
-                return Ok(());
-            }
-            commits += count;
-            apply_group(db, &mut rest[..count]).await
+            return Ok(());
         };
         if !kept.map_err(Undone::Later)? {
             return Err(Undone::Refused);
         }
         waitlist.join(batch);
     }
+}
+
+/// The next of those that are not done yet, as many as go together; None where all are done.
+fn next_group<'a, W: Together>(
+    all: &'a mut [Joined<W>],
+    done: &mut usize,
+) -> Option<&'a mut [Joined<W>]> {
+    let from = *done;
+    *done = all.len().min(from + W::GROUP);
+    all.get_mut(from..*done).filter(|group| !group.is_empty())
 }
 
 /// Applies each operation in a savepoint of its own.
@@ -460,9 +518,14 @@ async fn one_by_one(db: &mut Db, batch: &mut Batch) -> Result<(), Broken> {
         let kept = job.apply(db).await?;
         end_savepoint(db, kept).await?;
     }
-    for commit in batch.commits.chunks_mut(1) {
+    each_alone(db, &mut batch.evidence).await?;
+    each_alone(db, &mut batch.commits).await
+}
+
+async fn each_alone<W: Together>(db: &mut Db, writes: &mut [Joined<W>]) -> Result<(), Broken> {
+    for write in writes.chunks_mut(1) {
         run(db, "SAVEPOINT operation").await?;
-        let kept = apply_group(db, commit).await?;
+        let kept = apply_group(db, write).await?;
         end_savepoint(db, kept).await?;
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Making decisions again.
 
+use std::sync::Arc;
+
 use airboss_engine::{Event, Input, Lane, decide};
 use airboss_ledger::{Bundle, LaneRecords, Record};
 use airboss_model::{LaneId, Timestamp};
@@ -99,19 +101,19 @@ pub fn replay(records: &[Record], begin: Option<Lane>) -> Result<Replayed, Repla
         decisions: 0,
         events: 0,
     };
-    let mut lane = begin;
+    let mut lane = begin.map(Arc::new);
     for commit in records.chunk_by(|a, b| a.seq == b.seq) {
         let [first, ..] = commit else { continue };
         let number = first.number;
         let not_understood = |what, why: String| ReplayError::NotUnderstood { number, what, why };
         let before = match lane.take() {
             Some(lane) => lane,
-            None => Lane::new(
+            None => Arc::new(Lane::new(
                 first
                     .lane
                     .parse()
                     .map_err(|why| not_understood("lane", format!("{why}")))?,
-            ),
+            )),
         };
         let input: Input = serde_json::from_str(&first.input)
             .map_err(|why| not_understood("input", why.to_string()))?;

@@ -56,7 +56,7 @@ impl Judge {
         let input = Input::Assessed {
             rollout: active.id().clone(),
             step,
-            assessment: assessment(verdict),
+            assessment: assessment(verdict).into(),
         };
         (!said).then(|| (after(since, self.takes), input))
     }

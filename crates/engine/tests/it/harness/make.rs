@@ -1,5 +1,7 @@
 //! Short ways to write what tests ship.
 
+use std::sync::Arc;
+
 use airboss_engine::Request;
 use airboss_model::evidence::{ItemState, ItemVerdict, Requirement, ScanLimit};
 use airboss_model::manifest::{
@@ -66,7 +68,7 @@ pub fn content(number: u64, of: u64) -> Request {
         rollout: rollout(number),
         release: format!("checkout@{of}.0.0").parse().unwrap(),
         digest: Digest::from_sha256([byte; 32]),
-        service: service(),
+        service: service().into(),
         by: "ana".to_owned(),
         at: START.parse().unwrap(),
         is_return: false,
@@ -112,7 +114,7 @@ pub fn item(item: Requirement, state: ItemState) -> ItemVerdict {
 
 impl With for Request {
     fn when_busy(mut self, policy: WhenBusy) -> Self {
-        self.service.spec.rollout.when_busy = policy;
+        Arc::make_mut(&mut self.service).spec.rollout.when_busy = policy;
         self
     }
     fn at_deadline(mut self, then: Then) -> Self {
@@ -120,8 +122,8 @@ impl With for Request {
         self
     }
     fn all_at_once(mut self) -> Self {
-        self.service.spec.rollout.canary = None;
-        self.service.spec.rollout.all_at_once = Some(AllAtOnce {});
+        Arc::make_mut(&mut self.service).spec.rollout.canary = None;
+        Arc::make_mut(&mut self.service).spec.rollout.all_at_once = Some(AllAtOnce {});
         self
     }
     fn bake(mut self, seconds: u64) -> Self {
@@ -137,15 +139,20 @@ impl With for Request {
         self
     }
     fn requires(mut self, items: &[Requirement]) -> Self {
-        self.service.spec.rollout.require = items.to_vec();
+        Arc::make_mut(&mut self.service).spec.rollout.require = items.to_vec();
         self
     }
 }
 
 fn canary(request: &mut Request) -> &mut Canary {
-    request.service.spec.rollout.canary.as_mut().unwrap()
+    Arc::make_mut(&mut request.service)
+        .spec
+        .rollout
+        .canary
+        .as_mut()
+        .unwrap()
 }
 fn process(request: &mut Request) -> &mut ProcessTarget {
-    let Target::Process(process) = &mut request.service.spec.target;
+    let Target::Process(process) = &mut Arc::make_mut(&mut request.service).spec.target;
     process
 }

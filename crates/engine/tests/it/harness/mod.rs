@@ -5,6 +5,7 @@ mod judge;
 mod make;
 mod target;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use airboss_engine::{
@@ -27,7 +28,7 @@ const INPUTS_MAX: usize = 5_000;
 
 /// A lane, its target, its judge, the time, and everything that happened.
 pub struct World {
-    pub lane: Lane,
+    pub lane: Arc<Lane>,
     pub target: FakeTarget,
     pub judge: Judge,
     pub now: Timestamp,
@@ -42,7 +43,7 @@ impl World {
     /// A lane where nothing was ever deployed, and a target that follows.
     pub fn empty() -> Self {
         Self {
-            lane: Lane::new(LANE.parse().unwrap()),
+            lane: Arc::new(Lane::new(LANE.parse().unwrap())),
             target: FakeTarget::default(),
             judge: Judge::passing(),
             now: START.parse().unwrap(),
@@ -140,7 +141,7 @@ impl World {
         self.send(&Input::Assessed {
             rollout: rollout(number),
             step,
-            assessment: assessment(verdict),
+            assessment: assessment(verdict).into(),
         })
     }
     /// What a look at a rollout's evidence shows.
