@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Rate, judge::add};
 
 /// Cells of a block.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
 
 type Block = [Rate; BLOCK];
 

@@ -144,7 +144,7 @@ impl Judging {
         if let Some(row) = snapshot
             && let Some(kept) = row.snapshot
         {
-            match serde_json::from_value::<Snapshot>(kept) {
+            match serde_json::from_str::<Snapshot>(&kept) {
                 Ok(kept) => {
                     judging.judge = kept.judge;
                     judging.step = kept.step;
@@ -158,7 +158,7 @@ impl Judging {
             }
         }
         for row in rows {
-            if let Ok(evidence) = serde_json::from_value::<Evidence>(row.body) {
+            if let Ok(evidence) = serde_json::from_str::<Evidence>(&row.body) {
                 if let Some(history) = &evidence.history {
                     judging.judge = judge(&judging.rollout, &judging.config, Some(history))?;
                 }
@@ -281,7 +281,7 @@ impl Judging {
         let keep = began.is_some() || self.ticks.is_multiple_of(SNAPSHOT_EVERY);
         let snapshot = keep
             .then(|| {
-                serde_json::to_value(Keep {
+                serde_json::to_string(&Keep {
                     judge: &self.judge,
                     step: judged,
                     began: began.or(self.began),
@@ -293,7 +293,7 @@ impl Judging {
             rollout: self.rollout.clone(),
             tick: self.ticks,
             at: now,
-            body: serde_json::to_value(&evidence).map_err(json)?,
+            body: serde_json::to_string(&evidence).map_err(json)?,
             snapshot,
         };
         let began = began.or(self.began);
@@ -397,11 +397,11 @@ pub async fn computation(
     store: &dyn Store,
 ) -> Result<Option<Explanation>, StoreError> {
     let (snapshot, rows) = store.evidence_since_snapshot(rollout).await?;
-    let kept = snapshot.and_then(|row| serde_json::from_value::<Snapshot>(row.snapshot?).ok());
+    let kept = snapshot.and_then(|row| serde_json::from_str::<Snapshot>(&row.snapshot?).ok());
     Ok(kept.map(|kept| {
         let mut judge = kept.judge;
         for row in rows {
-            if let Ok(evidence) = serde_json::from_value::<Evidence>(row.body) {
+            if let Ok(evidence) = serde_json::from_str::<Evidence>(&row.body) {
                 take(&mut judge, &evidence);
             }
         }
@@ -520,11 +520,11 @@ mod tests {
         }
         // The whole record, from its first row on, without what the lane knows by now.
         let rows = home.store.evidence(judging.rollout(), 0, 0).await.unwrap();
-        let first: Evidence = serde_json::from_value(rows[0].body.clone()).unwrap();
+        let first: Evidence = serde_json::from_str(&rows[0].body).unwrap();
         assert_eq!(first.history, Some(history.clone()));
         let mut replayed = super::judge(&judging.rollout, &judging.config, Some(&history)).unwrap();
         for row in rows {
-            let evidence: Evidence = serde_json::from_value(row.body).unwrap();
+            let evidence: Evidence = serde_json::from_str(&row.body).unwrap();
             take(&mut replayed, &evidence);
         }
         assert_eq!(replayed, judging.judge);
@@ -577,7 +577,7 @@ mod tests {
             step: 0,
             assessment: Arc::clone(&said),
         };
-        let decision = airboss_engine::decide(&lane, &input, at(300));
+        let decision = airboss_engine::decide(&lane.into(), &input, at(300));
         let phase = &decision.lane.active.as_ref().unwrap().phase;
         assert!(
             matches!(phase, Phase::Observing { step: 0, .. }),

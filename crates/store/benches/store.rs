@@ -259,8 +259,8 @@ async fn evidence(store: &Arc<SqliteStore>) {
         rollout: RolloutId::new(&"bench".parse().unwrap(), rollout),
         tick,
         at: at(0),
-        body: filler(300),
-        snapshot: (tick % 10 == 0).then(|| filler(1_000)),
+        body: filler(300).to_string(),
+        snapshot: (tick % 10 == 0).then(|| filler(1_000).to_string()),
     };
     let owner = store
         .claim_lane(&lane(2_000_000), "bench", at(9_000), at(0))

@@ -444,10 +444,10 @@ pub struct EvidenceRow {
     pub tick: u64,
     /// When it ended.
     pub at: Timestamp,
-    /// What was measured.
-    pub body: serde_json::Value,
-    /// The judge's state after it, where it was saved.
-    pub snapshot: Option<serde_json::Value>,
+    /// What was measured, as JSON text: there are many of these and nobody but the judge reads them.
+    pub body: String,
+    /// The judge's state after it, where it was saved, as JSON text.
+    pub snapshot: Option<String>,
 }
 
 /// What a controller has learnt about a lane. Losing it loses no decision.

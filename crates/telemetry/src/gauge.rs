@@ -59,8 +59,8 @@ impl Reads {
 pub struct Gauge {
     config: Config,
     reads: Vec<Reads>,
-    /// The judge's bucket of each of the splitter's.
-    bucket: Vec<u32>,
+    /// The splitter's buckets that the judge's begin with, from the second one on.
+    cuts: Box<[u16]>,
 }
 
 /// Eight buckets a doubling tell a p99 from one 9 % higher, at a fortieth of a judge's update.
@@ -143,15 +143,10 @@ impl Gauge {
         }
         cuts.sort_unstable();
         cuts.dedup();
-        let bucket = (0..latency::BUCKETS)
-            .map(|bucket| {
-                u32::try_from(cuts.partition_point(|cut| *cut <= bucket)).unwrap_or(u32::MAX)
-            })
-            .collect();
         let config = Config {
             hold_unlike: service.spec.requests.when_unlike == WhenUnlike::Hold,
             slis,
-            latency_edges_ms: cuts.into_iter().map(edge_ms).collect(),
+            latency_edges_ms: cuts.iter().copied().map(edge_ms).collect(),
             alpha: service.spec.judge.alpha.ratio(),
             beta: service.spec.judge.beta.ratio(),
             harm_budget: service.spec.judge.harm_budget.ratio(),
@@ -160,7 +155,7 @@ impl Gauge {
         Self {
             config,
             reads,
-            bucket,
+            cuts: cuts.into(),
         }
     }
 
@@ -244,12 +239,8 @@ impl Gauge {
         let mut latency: Vec<(u32, u64)> = Vec::new();
         if !self.config.latency_edges_ms.is_empty() {
             for (bucket, count) in &counts.latency {
-                let to = self
-                    .bucket
-                    .get(usize::from(*bucket))
-                    .or(self.bucket.last())
-                    .copied()
-                    .unwrap_or(0);
+                let to = self.cuts.partition_point(|cut| cut <= bucket);
+                let to = u32::try_from(to).unwrap_or(u32::MAX);
                 match latency.last_mut() {
                     Some((last, sum)) if *last == to => *sum += count,
                     _ => latency.push((to, *count)),

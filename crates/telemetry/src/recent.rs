@@ -13,7 +13,17 @@ const SECONDS: usize = 10;
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
     /// Shared with those who read: a copy of this costs next to nothing.
-    seconds: VecDeque<Arc<BTreeMap<ArmId, Counts>>>,
+    seconds: VecDeque<Arc<[Arm]>>,
+}
+
+/// What people are told of one arm's second. Every lane keeps these, so they are small.
+#[derive(Debug)]
+struct Arm {
+    arm: ArmId,
+    requests: u64,
+    errors: u64,
+    /// (Bucket of [`latency`], count), by bucket.
+    latency: Box<[(u16, u64)]>,
 }
 
 /// The last seconds of one arm in numbers.
@@ -32,49 +42,57 @@ pub struct Summary {
 }
 
 impl Recent {
-    /// Adds a second; the oldest one falls out.
+    /// Adds a second of each arm; the oldest one falls out.
     pub fn push(&mut self, arms: BTreeMap<ArmId, Counts>) {
-        self.seconds.push_back(Arc::new(arms));
+        let arms = arms.into_iter().map(|(arm, counts)| Arm {
+            arm,
+            requests: counts.requests,
+            errors: counts.by_status.range(500..).map(|(_, n)| n).sum(),
+            latency: counts.latency.into_iter().collect(),
+        });
+        self.seconds.push_back(arms.collect());
         while self.seconds.len() > SECONDS {
             self.seconds.pop_front();
         }
     }
 
+    fn arms(&self) -> impl Iterator<Item = &Arm> {
+        self.seconds.iter().flat_map(|second| second.iter())
+    }
+
     /// One arm's numbers. None where it had no requests.
     pub fn summary(&self, arm: &ArmId) -> Option<Summary> {
-        let mut sum = Counts::default();
-        for counts in self.seconds.iter().filter_map(|second| second.get(arm)) {
-            sum.add(counts);
+        let (mut requests, mut errors, mut latency) = (0, 0, BTreeMap::new());
+        for second in self.arms().filter(|it| it.arm == *arm) {
+            requests += second.requests;
+            errors += second.errors;
+            for (bucket, count) in &second.latency {
+                *latency.entry(*bucket).or_default() += count;
+            }
         }
-        (sum.requests > 0).then(|| Summary {
-            requests: sum.requests,
-            requests_per_second: sum.requests as f64 / self.seconds.len() as f64,
-            error_ratio: sum.by_status.range(500..).map(|(_, n)| n).sum::<u64>() as f64
-                / sum.requests as f64,
-            p50_ms: quantile_ms(&sum, 0.5),
-            p99_ms: quantile_ms(&sum, 0.99),
+        (requests > 0).then(|| Summary {
+            requests,
+            requests_per_second: requests as f64 / self.seconds.len() as f64,
+            error_ratio: errors as f64 / requests as f64,
+            p50_ms: quantile_ms(&latency, 0.5),
+            p99_ms: quantile_ms(&latency, 0.99),
         })
     }
 
     /// An arm's share of all requests. None where there were none.
     pub fn share(&self, arm: &ArmId) -> Option<f64> {
-        let mut all = 0;
-        let mut own = 0;
-        for (name, counts) in self.seconds.iter().flat_map(|second| second.iter()) {
-            all += counts.requests;
-            if name == arm {
-                own += counts.requests;
-            }
-        }
+        let all: u64 = self.arms().map(|it| it.requests).sum();
+        let own = self.arms().filter(|it| it.arm == *arm);
+        let own: u64 = own.map(|it| it.requests).sum();
         (all > 0).then(|| own as f64 / all as f64)
     }
 }
 
-fn quantile_ms(counts: &Counts, quantile: f64) -> f64 {
-    let all: u64 = counts.latency.values().sum();
+fn quantile_ms(counts: &BTreeMap<u16, u64>, quantile: f64) -> f64 {
+    let all: u64 = counts.values().sum();
     let rank = (all as f64 * quantile).ceil() as u64;
     let mut seen = 0;
-    for (bucket, count) in &counts.latency {
+    for (bucket, count) in counts {
         seen += count;
         if seen >= rank {
             return latency::middle_micros(*bucket) / 1_000.0;

@@ -48,8 +48,8 @@ impl Append {
                 rollout: row.rollout.clone(),
                 tick: integer(row.tick)?,
                 at: micros(row.at),
-                body: row.body.to_string(),
-                snapshot: row.snapshot.as_ref().map(ToString::to_string),
+                body: row.body.clone(),
+                snapshot: row.snapshot.clone(),
             })
         };
         Ok(Self {
@@ -176,7 +176,7 @@ fn read(row: &Row) -> Result<EvidenceRow, Fault> {
         rollout: row.id("rollout")?,
         tick: row.count("tick")?,
         at: row.time("at")?,
-        body: row.json("body")?,
-        snapshot: row.maybe_json("snapshot")?,
+        body: row.text("body")?,
+        snapshot: row.maybe_text("snapshot")?,
     })
 }

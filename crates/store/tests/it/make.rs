@@ -100,8 +100,8 @@ pub fn evidence(id: &str, tick: u64, snapshot: bool) -> EvidenceRow {
         rollout: rollout_id(id),
         tick,
         at: at(tick as i64),
-        body: json!({ "requests": tick * 10 }),
-        snapshot: snapshot.then(|| json!({ "odds": tick })),
+        body: json!({ "requests": tick * 10 }).to_string(),
+        snapshot: snapshot.then(|| json!({ "odds": tick }).to_string()),
     }
 }
 

@@ -81,7 +81,7 @@ pub async fn other_evidence_under_a_recorded_tick_is_refused_whole(store: &dyn S
         .await
         .unwrap();
     let mut other = evidence("a-1", 5, false);
-    other.body = json!({ "requests": 0 });
+    other.body = json!({ "requests": 0 }).to_string();
     let refused = store
         .append_evidence(&id, 1, &[evidence("a-1", 4, false), other])
         .await;
@@ -128,9 +128,18 @@ pub async fn numbers_come_back_bit_for_bit(store: &dyn Store) {
             numbers.push(number);
         }
     }
+    numbers.extend([u64::MAX as f64, i64::MIN as f64]);
+    let note = NoteRow {
+        lane: id.clone(),
+        topic: "numbers".to_owned(),
+        body: json!({ "floats": numbers, "big": u64::MAX, "small": i64::MIN }),
+        at: at(0),
+    };
+    store.put_note(&note).await.unwrap();
+    assert_eq!(store.note(&id, "numbers").await.unwrap(), Some(note));
     let mut row = evidence("a-1", 0, false);
-    row.body = json!(numbers);
-    row.snapshot = Some(json!({ "big": u64::MAX, "small": i64::MIN }));
+    row.body = json!(numbers).to_string();
+    row.snapshot = Some(json!({ "big": u64::MAX, "small": i64::MIN }).to_string());
     store
         .append_evidence(&id, 1, std::slice::from_ref(&row))
         .await
