@@ -144,11 +144,12 @@ impl Worker {
                 () = sleep_until(deadline) => Woken::Deadline,
                 _ = second.tick() => Woken::Second,
             };
+            // Boxed: a lane spends its life waiting above, and there are many lanes.
             let done = match woken {
-                Woken::Inbox => self.inbox().await,
-                Woken::Observed => self.observe().await,
-                Woken::Deadline => self.turn(&Input::Clock, None).await.map(drop),
-                Woken::Second => self.second().await,
+                Woken::Inbox => Box::pin(self.inbox()).await,
+                Woken::Observed => Box::pin(self.observe()).await,
+                Woken::Deadline => Box::pin(self.turn(&Input::Clock, None)).await.map(drop),
+                Woken::Second => Box::pin(self.second()).await,
             };
             match done {
                 // Only a whole second shows that all is well: a look into an empty inbox writes nothing.

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use airboss_ledger::{Hash, Tiles, Walk, inclusion_tiles, prove_inclusion, verify_inclusion};
+use airboss_ledger::{Hash, Tile, Tiles, Walk, inclusion_tiles, prove_inclusion, verify_inclusion};
 use airboss_model::{LaneId, RolloutId, Timestamp};
 use airboss_store::{Commit, NewEvent, RecordFilter, SqliteOptions, SqliteStore, Store};
 use serde_json::json;
@@ -149,14 +149,11 @@ async fn walk(store: &SqliteStore) -> Hash {
 
 async fn prove(store: &SqliteStore, index: u64) -> (Hash, Vec<Hash>) {
     let size = store.log_head().await.unwrap().size();
-    let mut tiles = Tiles::new();
-    let mut leaf = None;
-    for tile in inclusion_tiles(index, size).unwrap() {
-        let hashes = store.log_tile(tile).await.unwrap();
-        if tile.level == 0 && tile.index == index / 256 {
-            leaf = hashes.get((index % 256) as usize).copied();
-        }
-        tiles.insert(tile, hashes);
-    }
-    (leaf.unwrap(), prove_inclusion(&tiles, index, size).unwrap())
+    let wanted: Vec<_> = inclusion_tiles(index, size).unwrap().into_iter().collect();
+    let hashes = store.log_tiles(&wanted).await.unwrap();
+    let tiles: Tiles = wanted.into_iter().zip(hashes).collect();
+    let is_its = |tile: &&Tile| tile.level == 0 && tile.index == index / 256;
+    let own = tiles.keys().find(is_its).unwrap();
+    let leaf = tiles[own][(index % 256) as usize];
+    (leaf, prove_inclusion(&tiles, index, size).unwrap())
 }

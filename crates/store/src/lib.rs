@@ -337,8 +337,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// The tree over every event: the event with number n is the leaf with index n - 1.
     async fn log_head(&self) -> Result<Frontier>;
-    /// The hashes of a tile, as far as the tree has them.
-    async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>>;
+    /// The hashes of each tile, as far as the tree has them.
+    async fn log_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<Hash>>>;
+    /// The hashes of one tile, as far as the tree has them.
+    async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>> {
+        let mut hashes = self.log_tiles(&[tile]).await?;
+        Ok(hashes.pop().unwrap_or_default())
+    }
     /// Events in the global order exactly as they are stored, with the inputs of their decisions.
     /// At most as many as asked for, and no more than 8 MiB of texts, but always one where there
     /// is one.

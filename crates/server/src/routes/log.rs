@@ -83,15 +83,19 @@ async fn inclusion(
         .number
         .checked_sub(1)
         .ok_or_else(|| Failure::not_found("events are numbered from 1"))?;
-    let tiles = read(&site, inclusion_tiles(index, size).map_err(refused)?).await?;
-    let proof = prove_inclusion(&tiles, index, size).map_err(refused)?;
+    let mut wanted = inclusion_tiles(index, size).map_err(refused)?;
     let leaf = Tile {
         level: 0,
         index: index / 256,
         width: (index % 256) as u16 + 1,
     };
-    let leaf = site.runtime.store().log_tile(leaf).await?.pop();
+    wanted.insert(leaf);
+    let tiles = read(&site, wanted).await?;
+    let leaf = tiles
+        .get(&leaf)
+        .and_then(|it| it.get((index % 256) as usize).copied());
     let leaf = leaf.ok_or_else(|| refused(ProofError::NoEntry { index, size }))?;
+    let proof = prove_inclusion(&tiles, index, size).map_err(refused)?;
     Ok(Json(Inclusion {
         number: query.number,
         size,
@@ -217,11 +221,9 @@ async fn size(site: &Site, asked: Option<u64>) -> Result<u64> {
 }
 
 async fn read(site: &Site, wanted: BTreeSet<Tile>) -> Result<Tiles> {
-    let mut tiles = Tiles::new();
-    for tile in wanted {
-        tiles.insert(tile, site.runtime.store().log_tile(tile).await?);
-    }
-    Ok(tiles)
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    let hashes = site.runtime.store().log_tiles(&wanted).await?;
+    Ok(wanted.into_iter().zip(hashes).collect())
 }
 
 fn refused(error: ProofError) -> Failure {

@@ -23,6 +23,10 @@ use rand::rngs::Xoshiro256PlusPlus;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
+/// As in the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Requests a second and lane: a verdict is far away, so that all stay in progress.
 const RATE: f64 = 20.0;
 /// Lanes whose seconds are timed.

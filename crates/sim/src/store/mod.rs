@@ -445,8 +445,9 @@ impl Store for SimStore {
     async fn log_head(&self) -> Result<Frontier> {
         self.call("the log", |t| Ok(t.log_head().clone())).await
     }
-    async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>> {
-        self.call("a tile", |t| Ok(t.log_tile(tile))).await
+    async fn log_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<Hash>>> {
+        let all = |t: &mut Tables| Ok(tiles.iter().map(|tile| t.log_tile(*tile)).collect());
+        self.call("tiles", all).await
     }
     async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>> {
         self.call("records", |t| Ok(t.log_records(filter))).await

@@ -36,18 +36,9 @@ const UNSEALED: &str =
 const CHUNK: usize = 4096;
 
 pub(super) const HEAD: &str = "SELECT size, frontier FROM log WHERE \"only\" = 1";
-/// Hashes of one level as one value: to take each as a row costs far more than to read it.
-macro_rules! select_hashes {
-    ($joined:literal) => {
-        concat!(
-            "SELECT count(*) AS count, ",
-            $joined,
-            " AS hashes FROM log_hashes WHERE level = $1 AND place >= $2 AND place < $3"
-        )
-    };
-}
-const SQLITE_HASHES: &str = select_hashes!("unhex(group_concat(hex(hash), '' ORDER BY place))");
-const POSTGRES_HASHES: &str = select_hashes!("string_agg(hash, ''::bytea ORDER BY place)");
+/// Hashes as one value: to take each as a row costs far more than to read it.
+const SQLITE_JOINED: &str = "unhex(group_concat(hex(hash), '' ORDER BY place))";
+const POSTGRES_JOINED: &str = "string_agg(hash, ''::bytea ORDER BY place)";
 
 /// Texts of records that one call returns at most, in bytes; the first record always fits.
 const RECORD_BYTES: usize = 8 << 20;
@@ -160,11 +151,30 @@ pub(super) async fn head(db: &Pool) -> Result<Frontier, Fault> {
     read_head(&Sql::new(HEAD).fetch_one(db).await?)
 }
 
-/// The hashes of a tile; fewer than its width where the log is smaller.
-pub(super) async fn tile(db: &Pool, tile: Tile) -> Result<Vec<Hash>, Fault> {
-    let first = tile.first();
-    let end = first.saturating_add(tile.width.into());
-    hashes(&mut db.take().await?, tile.level.into(), first, end).await
+/// The hashes of each tile, in one trip; fewer than its width where the log is smaller.
+pub(super) async fn tiles(db: &Pool, tiles: &[Tile]) -> Result<Vec<Vec<Hash>>, Fault> {
+    if tiles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut db = db.take().await?;
+    let mut query = Sql::begin("SELECT ");
+    for (tile, number) in tiles.iter().zip(0_i64..) {
+        if number > 0 {
+            query.push(" UNION ALL SELECT ");
+        }
+        query.push_bind(number).push(" AS tile, ");
+        let end = tile.first().saturating_add(tile.width.into());
+        select_hashes(
+            &mut query,
+            db.dialect(),
+            tile.level.into(),
+            tile.first(),
+            end,
+        )?;
+    }
+    query.push(" ORDER BY tile");
+    let rows = query.fetch_all(&mut db).await?;
+    rows.iter().map(read_hashes).collect()
 }
 
 /// The hashes of a level from one place up to another, without those that are not there.
@@ -174,16 +184,35 @@ pub(super) async fn hashes(
     from: u64,
     to: u64,
 ) -> Result<Vec<Hash>, Fault> {
-    let select = match db.dialect() {
-        Dialect::Sqlite => SQLITE_HASHES,
-        Dialect::Postgres => POSTGRES_HASHES,
-    };
-    let row = Sql::new(select)
-        .bind(i64::from(level))
-        .bind(integer(from)?)
-        .bind(integer(to)?)
-        .fetch_one(db)
-        .await?;
+    let mut query = Sql::begin("SELECT ");
+    select_hashes(&mut query, db.dialect(), level, from, to)?;
+    read_hashes(&query.fetch_one(db).await?)
+}
+
+/// Goes on with what is selected: their number, and all of them behind each other.
+fn select_hashes(
+    query: &mut Sql,
+    dialect: Dialect,
+    level: u32,
+    from: u64,
+    to: u64,
+) -> Result<(), Fault> {
+    query
+        .push("count(*) AS count, ")
+        .push(match dialect {
+            Dialect::Sqlite => SQLITE_JOINED,
+            Dialect::Postgres => POSTGRES_JOINED,
+        })
+        .push(" AS hashes FROM log_hashes WHERE level = ")
+        .push_bind(i64::from(level))
+        .push(" AND place >= ")
+        .push_bind(integer(from)?)
+        .push(" AND place < ")
+        .push_bind(integer(to)?);
+    Ok(())
+}
+
+fn read_hashes(row: &Row) -> Result<Vec<Hash>, Fault> {
     let bytes = row.maybe_bytes("hashes")?.unwrap_or_default();
     match Hash::many(&bytes) {
         Some(hashes) if hashes.len() as u64 == row.count("count")? => Ok(hashes),

@@ -451,8 +451,8 @@ impl<B: Backend> Store for SqlStore<B> {
         self.read("the reading of the ledger", log::head(&self.readers))
             .await
     }
-    async fn log_tile(&self, tile: Tile) -> Result<Vec<Hash>> {
-        let query = log::tile(&self.readers, tile);
+    async fn log_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<Hash>>> {
+        let query = log::tiles(&self.readers, tiles);
         self.read("the reading of the ledger", query).await
     }
     async fn log_records(&self, filter: &RecordFilter) -> Result<Vec<Record>> {
