@@ -89,7 +89,7 @@ impl ErrorBudget {
         }
     }
 
-    /// The requests of the last `window` seconds, up to one cell more. Windows beyond 30 days are
+    /// The requests of the last `window` seconds, up to one cell less. Windows beyond 30 days are
     /// cut to it.
     pub fn window(&self, window: u64) -> Rate {
         let fits = |ring: &&Ring| window <= ring.reach();
