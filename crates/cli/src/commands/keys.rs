@@ -123,11 +123,11 @@ pub struct TrustAddArgs {
     /// A file with a public key as PEM: Ed25519 or ECDSA P-256
     #[arg(long, value_name = "FILE", required_unless_present = "issuer")]
     pub key: Option<PathBuf>,
-    /// Believe the key for what is first seen from this time on
-    #[arg(long, value_name = "TIME", requires = "key")]
+    /// Believe the key for what is first seen from this time on: a day such as 2026-12-31, or a time
+    #[arg(long, value_name = "TIME", requires = "key", value_parser = time)]
     pub from: Option<Timestamp>,
-    /// Believe the key for what is first seen before this time
-    #[arg(long, value_name = "TIME", requires = "key")]
+    /// Believe the key for what is first seen before this time: a day such as 2026-12-31, or a time
+    #[arg(long, value_name = "TIME", requires = "key", value_parser = time)]
     pub until: Option<Timestamp>,
     /// Who vouches for the identity
     #[arg(
@@ -317,6 +317,16 @@ fn revoke(folder: &KeyFolder, args: &RevokeArgs, now: Timestamp) -> anyhow::Resu
     })
 }
 
+/// A time, or a day, which is its beginning in UTC.
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .or_else(|_| format!("{text}T00:00:00Z").parse())
+        .map_err(|_| {
+            "write a day such as 2026-12-31, which is its beginning in UTC, or a time such as 2026-12-31T12:00:00Z"
+                .to_owned()
+        })
+}
+
 fn at_rest(rest: Rest) -> &'static str {
     match rest {
         Rest::Sealed => "sealed",
@@ -369,17 +379,17 @@ fn list(
     if args.output.is_json() {
         context.json(&listed)?;
     } else {
-        context
-            .console
-            .text(harmless(&words(&listed, with_own, now)).trim_end())?;
+        for line in words(&listed, with_own, now) {
+            context.console.text(&harmless(&line))?;
+        }
     }
     Ok(Exit::Done)
 }
 
-fn words(listed: &Listed, with_own: bool, now: Timestamp) -> String {
-    let mut text = String::new();
+fn words(listed: &Listed, with_own: bool, now: Timestamp) -> Vec<String> {
+    let mut lines = Vec::new();
     if with_own {
-        text += "airboss signs with\n";
+        lines.push("airboss signs with".to_owned());
         for line in &listed.own {
             let state = state(
                 line.key.until,
@@ -392,22 +402,23 @@ fn words(listed: &Listed, with_own: bool, now: Timestamp) -> String {
             } else {
                 state
             };
-            text += &format!(
-                "  {:<16} {}  {state}  {}\n",
+            lines.push(format!(
+                "  {:<16} {}  {state}  {}",
                 line.key.name,
                 &line.id[..16],
                 line.at_rest
-            );
+            ));
         }
         if listed.own.is_empty() {
-            text += "  nothing yet: `airboss keys new`, or start the server\n";
+            lines.push("  nothing yet: `airboss keys new`, or start the server".to_owned());
         }
         if let Some(log) = &listed.log {
             let name = log.key.split('+').next().unwrap_or_default();
-            text += &format!("the record is sealed with\n  {name}  {}\n", log.at_rest);
+            lines.push("the record is sealed with".to_owned());
+            lines.push(format!("  {name}  {}", log.at_rest));
         }
     }
-    text += "believed\n";
+    lines.push("believed".to_owned());
     for line in &listed.keys {
         let state = state(
             line.key.until,
@@ -415,22 +426,22 @@ fn words(listed: &Listed, with_own: bool, now: Timestamp) -> String {
             line.key.from,
             now,
         );
-        text += &format!(
-            "  {:<16} {}  {}  {state}\n",
+        lines.push(format!(
+            "  {:<16} {}  {}  {state}",
             line.key.name,
             &line.id[..16],
             line.algorithm
-        );
+        ));
     }
     for it in &listed.identities {
         let state = state(None, it.revoked.as_ref(), None, now);
-        text += &format!(
-            "  {:<16} {} by {}  {state}\n",
+        lines.push(format!(
+            "  {:<16} {} by {}  {state}",
             it.name, it.identity, it.issuer
-        );
+        ));
     }
     if listed.keys.is_empty() && listed.identities.is_empty() {
-        text += "  nobody yet: `airboss keys trust add NAME --key FILE`\n";
+        lines.push("  nobody yet: `airboss keys trust add NAME --key FILE`".to_owned());
     }
     let plain = listed
         .own
@@ -441,11 +452,11 @@ fn words(listed: &Listed, with_own: bool, now: Timestamp) -> String {
             .as_ref()
             .is_some_and(|it| it.at_rest == at_rest(Rest::Plain));
     if plain {
-        text += &format!(
-            "! private keys are readable by whoever reads the data folder: set {PASSPHRASE_VARIABLE} to env:NAME or file:PATH, for the server too, then run `airboss keys seal`\n"
-        );
+        lines.push(format!(
+            "! private keys are readable by whoever reads the data folder: set {PASSPHRASE_VARIABLE} to env:NAME or file:PATH, for the server too, then run `airboss keys seal`"
+        ));
     }
-    text
+    lines
 }
 
 fn state(

@@ -81,7 +81,11 @@ fn a_key_is_made_listed_rotated_and_its_private_half_never_printed() {
     assert!(first.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{first}");
     assert!(home.says(&["new"], 2).contains("airboss keys rotate"));
     printed += &home.says(&["rotate", "--expires", "365d"], 0);
-    printed += &home.says(&["list"], 0);
+    let listed = home.says(&["list"], 0);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines[0], "airboss signs with");
+    assert!(lines[1].starts_with("  airboss-1 ") && lines[2].starts_with("  airboss-2 "));
+    printed += &listed;
     printed += &home.says(&["list", "--output", "json"], 0);
     assert!(
         printed.contains("airboss-1") && printed.contains("ended"),
@@ -188,4 +192,16 @@ fn a_garbled_keyring_is_told_and_left_alone() {
         fs::read_to_string(home.path().join("keys.json")).unwrap(),
         "{"
     );
+}
+
+#[test]
+fn a_key_may_be_believed_until_a_day() {
+    let home = Home::new();
+    fs::write(home.path().join("ci.pub"), KEY).unwrap();
+    let add = ["trust", "add", "ci", "--key", "ci.pub", "--until"];
+    let wrong = home.says(&[&add[..], &["next week"]].concat(), 2);
+    assert!(wrong.contains("a day such as 2026-12-31"), "{wrong}");
+    home.says(&[&add[..], &["2036-12-31"]].concat(), 0);
+    let listed = home.says(&["trust", "list"], 0);
+    assert!(listed.contains("until 2036-12-31 00:00Z"), "{listed}");
 }

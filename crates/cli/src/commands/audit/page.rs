@@ -152,7 +152,7 @@ fn head(html: &mut Html, bundle: &Bundle) {
             html.raw("<tr><td><a href=\"#").text(id).raw("\">");
             html.text(id).raw("</a></td>");
             html.element("td", &lane.lane)
-                .element("td", &rollout.asked_at)
+                .element("td class=\"when\"", &rollout.asked_at)
                 .element("td", &rollout.by)
                 .raw("<td>");
             rollout.badge(html);
