@@ -100,13 +100,16 @@ impl Block {
         self.doubles += doubles as f32;
     }
 
-    /// `phi` where it is taken to be `guess` with the weight of `prior` bad requests, and its standard
-    /// error. Clumps are what is counted: of `variance / phi` of them each adds about `phi` squared.
-    fn phi(&self, guess: f64, prior: f64) -> (f64, f64) {
-        let [squares, variance, doubles] =
-            [self.squares, self.variance, self.doubles].map(f64::from);
-        let whole = variance + prior;
-        let phi = (squares + guess * prior) / whole;
+    /// `phi` where it is taken to be `guess` with the weight of `prior` bad requests.
+    fn phi(&self, guess: f64, prior: f64) -> f64 {
+        (f64::from(self.squares) + guess * prior) / (f64::from(self.variance) + prior)
+    }
+
+    /// The same and its standard error. Clumps are what is counted: of `variance / phi` of them each adds about `phi` squared.
+    fn phi_and_error(&self, guess: f64, prior: f64) -> (f64, f64) {
+        let phi = self.phi(guess, prior);
+        let whole = f64::from(self.variance) + prior;
+        let doubles = f64::from(self.doubles);
         let error = phi * (phi / whole + 2.0 * doubles / (whole * whole)).sqrt();
         (phi, error)
     }
@@ -151,7 +154,7 @@ impl Dispersion {
     /// The best guess, for evidence whose clumps are capped besides and for people: nothing is assumed.
     pub fn phi(&self) -> f64 {
         let phi = |block: &Block| {
-            let (phi, error) = block.phi(1.0, PRIOR_BLAND);
+            let (phi, error) = block.phi_and_error(1.0, PRIOR_BLAND);
             if phi <= 1.0 + 1.5 * error { 1.0 } else { phi }
         };
         self.blocks.iter().map(phi).fold(1.0, f64::max)
@@ -166,22 +169,24 @@ impl Dispersion {
         if self.blocks.iter().all(|block| block.variance == 0.0) {
             return f64::midpoint(GUESS, 1.0);
         }
-        self.assume(CAUTION)
+        self.assume(|block, guess, prior| {
+            let (phi, error) = block.phi_and_error(guess, prior);
+            phi + (phi - 1.0).clamp(0.0, 1.0) * CAUTION * error
+        })
     }
 
     /// The same without the error, where caps bound besides what clumps may do.
     pub fn likely(&self) -> f64 {
-        self.assume(0.0)
+        self.assume(Block::phi)
     }
 
-    fn assume(&self, caution: f64) -> f64 {
+    /// The largest `of` all blocks, given each with its guess and prior.
+    fn assume(&self, of: impl Fn(&Block, f64, f64) -> f64) -> f64 {
         let [second, ten, minute] = &self.blocks;
-        let (short, long) = (second.phi(GUESS, PRIOR), ten.phi(GUESS, PRIOR_LONGER));
-        let longest = minute.phi(short.0.max(long.0), PRIOR_LONGER);
-        let upper = |(phi, error): (f64, f64)| phi + (phi - 1.0).clamp(0.0, 1.0) * caution * error;
-        [short, long, longest]
-            .into_iter()
-            .map(upper)
-            .fold(1.0, f64::max)
+        let known = second.phi(GUESS, PRIOR).max(ten.phi(GUESS, PRIOR_LONGER));
+        of(second, GUESS, PRIOR)
+            .max(of(ten, GUESS, PRIOR_LONGER))
+            .max(of(minute, known, PRIOR_LONGER))
+            .max(1.0)
     }
 }

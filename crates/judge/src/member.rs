@@ -138,11 +138,11 @@ impl RatioMember {
     ) -> Evidence {
         let (masses, fail, pass): (&[f64], _, _) = match self.fail.alternatives() {
             MODERATE => {
-                let (fail, pass) = self.evidence::<MODERATE, { MODERATE + 2 }>(canary, baseline);
+                let (fail, pass) = self.evidence::<MODERATE, { MODERATE + 3 }>(canary, baseline);
                 (&MODERATE_MASSES, fail, pass)
             }
             _ => {
-                let (fail, pass) = self.evidence::<ALL, { ALL + 2 }>(canary, baseline);
+                let (fail, pass) = self.evidence::<ALL, { ALL + 3 }>(canary, baseline);
                 (&MASSES, fail, pass)
             }
         };
@@ -156,7 +156,7 @@ impl RatioMember {
     }
 
     /// The tick's evidence against the release for the first `TRIED` effects, and for the step, where
-    /// something is bet on it: `LANES`, two more, are worked out side by side.
+    /// something is bet on it: `LANES`, two more and one that makes them even, are worked out side by side.
     fn evidence<const TRIED: usize, const LANES: usize>(
         &self,
         canary: Rate,
@@ -177,7 +177,7 @@ impl RatioMember {
                     unused
                 }
             } else {
-                let at = PASS_AT[lane - TRIED];
+                let at = PASS_AT[(lane - TRIED).min(1)];
                 pass_edge.map_or(unused, |edge| (a_b + at * (edge - a_b), self.pass_margin))
             }
         });

@@ -163,7 +163,11 @@ impl Mixture {
                 None => tempering.apply(k, *log_e),
             };
             let bet = f64::from(*value) + stake * mass;
-            let grown = bet * f64::from((gain as f32).exp());
+            // Most seconds say nothing to a histogram.
+            let grown = match gain {
+                0.0 => bet,
+                _ => bet * f64::from((gain as f32).exp()),
+            };
             // A NaN, which comes from 0 times infinity only, is nothing too.
             *value = if grown > NOTHING {
                 grown.min(CEILING) as f32

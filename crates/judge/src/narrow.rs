@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A count from which on there may be no room for the next tick's.
+/// From this count on room is made for the next tick's.
 const HALF_FULL: u16 = 1 << 15;
 
 /// Whole counts of a minute or so.
@@ -11,14 +11,14 @@ const HALF_FULL: u16 = 1 << 15;
 pub(crate) struct NarrowCounts(Vec<u16>);
 
 impl NarrowCounts {
-    /// Adds a tick's counts, `requests` in all. A tick too large to be held is scaled down by a power of
-    /// two: what is kept are proportions. Returns whether there may be no room for another one, so that
-    /// the counts must be taken or faded now; what does not fit later is left out.
+    /// Adds a tick's counts, `requests` in all. A tick that would take more than a quarter of the room is
+    /// scaled down by a power of two: what is kept are proportions. Returns whether the counts must be taken
+    /// or faded now, so that there is room for every tick.
     pub(crate) fn add(&mut self, tick: &[u64], requests: u64) -> bool {
         if self.0.len() != tick.len() {
             self.0 = vec![0; tick.len()];
         }
-        let shift = (u64::BITS - requests.leading_zeros()).saturating_sub(15);
+        let shift = (u64::BITS - requests.leading_zeros()).saturating_sub(14);
         let mut largest = 0;
         for (slot, count) in self.0.iter_mut().zip(tick) {
             *slot = slot.saturating_add((count >> shift).min(u64::from(u16::MAX)) as u16);

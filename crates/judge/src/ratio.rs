@@ -168,66 +168,67 @@ struct Near<const K: usize> {
     settled: [bool; K],
 }
 
-/// The slope of what is minimised times `p (1 - p) q (1 - q)`: a cubic in `p`, from the constant term on.
-fn cubic(n_c: f64, n_b: f64, a_c: f64, a_b: f64, Margin { rho, delta }: Margin) -> [f64; 4] {
-    let pull = n_c * rho;
-    // q (1 - q) as a polynomial in p.
-    let room = [delta * (1.0 - delta), rho * (1.0 - 2.0 * delta), -rho * rho];
-    [
-        -n_b * a_b * room[0],
-        n_b * (room[0] - a_b * room[1]) - pull * (a_c - delta),
-        n_b * (room[1] - a_b * room[2]) + pull * (a_c - delta + rho),
-        n_b * room[2] - pull * rho,
-    ]
-}
-
+// Loops over arrays of one length, without a way out, are what compilers make vectors of.
+#[allow(clippy::needless_range_loop, reason = "see above")]
 impl<const K: usize> Near<K> {
     fn new(n_c: f64, n_b: f64, a_c: &[f64; K], a_b: f64, edges: &[Margin; K]) -> Self {
-        let (mut p, mut terms) = ([0.0; K], [[0.0; 4]; K]);
-        let lanes = p.iter_mut().zip(&mut terms);
-        for ((p, terms), (a_c, edge)) in lanes.zip(a_c.iter().zip(edges)) {
-            *p = start(n_c, n_b, *a_c, a_b, *edge);
-            *terms = cubic(n_c, n_b, *a_c, a_b, *edge);
+        let (rho, delta) = (edges.map(|edge| edge.rho), edges.map(|edge| edge.delta));
+        let mut p = [0.0; K];
+        for k in 0..K {
+            // As in `start`; where there is no root, NaN settles nothing.
+            let pull = n_c * rho[k];
+            let a = pull + n_b;
+            let b = a * delta[k] - pull * a_c[k] - rho[k] * n_b * a_b;
+            let rest = 4.0 * a * rho[k] * n_b * a_b * delta[k];
+            p[k] = ((b * b + rest).sqrt() - b) / (2.0 * a * rho[k]);
+        }
+        // The slope of what is minimised times p (1 - p) q (1 - q): a cubic in p, whose coefficients these
+        // are. The `room` is that of q (1 - q).
+        let (mut c0, mut c1, mut c2, mut c3) = ([0.0; K], [0.0; K], [0.0; K], [0.0; K]);
+        for k in 0..K {
+            let pull = n_c * rho[k];
+            let room = [
+                delta[k] * (1.0 - delta[k]),
+                rho[k] * (1.0 - 2.0 * delta[k]),
+                -rho[k] * rho[k],
+            ];
+            c0[k] = -n_b * a_b * room[0];
+            c1[k] = n_b * (room[0] - a_b * room[1]) - pull * (a_c[k] - delta[k]);
+            c2[k] = n_b * (room[1] - a_b * room[2]) + pull * (a_c[k] - delta[k] + rho[k]);
+            c3[k] = n_b * room[2] - pull * rho[k];
         }
         let mut step = [f64::INFINITY; K];
         for _ in 0..MAX_NEAR_STEPS {
-            for ((p, step), [c0, c1, c2, c3]) in p.iter_mut().zip(&mut step).zip(&terms) {
-                let value = ((c3 * *p + c2) * *p + c1) * *p + c0;
-                let slope = (3.0 * c3 * *p + 2.0 * c2) * *p + c1;
-                *step = value / slope;
-                *p -= *step;
+            for k in 0..K {
+                let value = ((c3[k] * p[k] + c2[k]) * p[k] + c1[k]) * p[k] + c0[k];
+                let slope = (3.0 * c3[k] * p[k] + 2.0 * c2[k]) * p[k] + c1[k];
+                step[k] = value / slope;
+                p[k] -= step[k];
             }
             if has_arrived(&step, &p) {
                 break;
             }
         }
-        let q = std::array::from_fn(|k| edges[k].edge(p[k]));
-        let settled = std::array::from_fn(|k| {
-            let (p, q): (f64, f64) = (p[k], q[k]);
-            let wants = (a_c[k] - edges[k].delta) / edges[k].rho;
-            step[k].abs() <= ARRIVED * p
-                && p > wants.min(a_b)
-                && p < wants.max(a_b)
-                && (p > 0.0 && p < MOST_NEAR && q > 0.0 && q < MOST_NEAR)
-        });
+        let (mut q, mut settled) = ([0.0; K], [false; K]);
+        for k in 0..K {
+            q[k] = rho[k] * p[k] + delta[k];
+            settled[k] = (step[k].abs() <= ARRIVED * p[k])
+                & ((q[k] > a_c[k]) | (p[k] > a_b))
+                & ((q[k] < a_c[k]) | (p[k] < a_b))
+                & (p[k] > 0.0 && p[k] < MOST_NEAR && q[k] > 0.0 && q[k] < MOST_NEAR);
+        }
         Self { q, p, settled }
     }
 
     /// Of both arms' counts; means nothing where a projection is not settled.
     fn log_likelihoods(&self, canary: Rate, baseline: Rate, a_c: &[f64; K], a_b: f64) -> [f64; K] {
         let mut e = LogProduct::new();
-        for (rate, bad, good) in [
-            (
-                canary,
-                std::array::from_fn(|k| a_c[k] / self.q[k]),
-                std::array::from_fn(|k| (1.0 - a_c[k]) / (1.0 - self.q[k])),
-            ),
-            (
-                baseline,
-                std::array::from_fn(|k| a_b / self.p[k]),
-                std::array::from_fn(|k| (1.0 - a_b) / (1.0 - self.p[k])),
-            ),
-        ] {
+        for (rate, a, edge) in [(canary, a_c, &self.q), (baseline, &[a_b; K], &self.p)] {
+            let (mut bad, mut good) = ([0.0; K], [0.0; K]);
+            for k in 0..K {
+                bad[k] = a[k] / edge[k];
+                good[k] = (1.0 - a[k]) / (1.0 - edge[k]);
+            }
             e.multiply(bad, rate.bad);
             e.multiply(good, rate.requests - rate.bad);
         }

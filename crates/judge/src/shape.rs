@@ -114,41 +114,50 @@ fn bounds(edges: &[f64], bucket: usize) -> Option<(f64, f64)> {
     Some((low, high))
 }
 
-/// The shape as it would be under a slowdown.
-pub fn slowed(shape: &[f64], edges: &[f64], slowdown: Slowdown) -> Vec<f64> {
+/// The shape as it would be under a slowdown. `logs` are the logarithms of the `edges`.
+pub fn slowed(shape: &[f64], edges: &[f64], logs: &[f64], slowdown: Slowdown) -> Vec<f64> {
     let from = match slowdown.reach {
-        Reach::All => 0.0,
-        Reach::Above(share) => quantile(shape, edges, share).unwrap_or(f64::INFINITY),
+        Reach::All => f64::NEG_INFINITY,
+        Reach::Above(share) => quantile(shape, edges, share).map_or(f64::INFINITY, f64::ln),
     };
+    let factor = slowdown.factor.ln();
     let mut moved = vec![0.0; shape.len()];
     for (bucket, share) in shape.iter().enumerate() {
-        let Some((low, high)) = bounds(edges, bucket) else {
+        let Some((low, high)) = log_bounds(logs, bucket) else {
             continue;
         };
         // The part of the bucket that stays, taken log-uniform inside.
-        let stays = ((from.clamp(low, high) / low).ln() / (high / low).ln()).clamp(0.0, 1.0);
+        let stays = ((from.clamp(low, high) - low) / (high - low)).clamp(0.0, 1.0);
         moved[bucket] += share * stays;
         if stays < 1.0 {
-            let span = (low.max(from) * slowdown.factor, high * slowdown.factor);
-            spread(&mut moved, edges, span, share * (1.0 - stays));
+            let span = (low.max(from) + factor, high + factor);
+            spread(&mut moved, logs, span, share * (1.0 - stays));
         }
     }
     smoothed(moved.into_iter())
 }
 
-/// Spreads `share` log-uniformly over the buckets between `low` and `high`.
-fn spread(moved: &mut [f64], edges: &[f64], (low, high): (f64, f64), share: f64) {
-    let width = (high / low).ln();
+/// [`bounds`] in logarithms.
+fn log_bounds(logs: &[f64], bucket: usize) -> Option<(f64, f64)> {
+    let (first, last) = (*logs.first()?, *logs.last()?);
+    let low = if bucket == 0 {
+        first - std::f64::consts::LN_2
+    } else {
+        *logs.get(bucket - 1).unwrap_or(&last)
+    };
+    let high = logs.get(bucket).copied();
+    Some((low, high.unwrap_or(last + std::f64::consts::LN_2)))
+}
+
+/// Spreads `share` evenly over the buckets between `low` and `high`, all in logarithms.
+fn spread(moved: &mut [f64], logs: &[f64], (low, high): (f64, f64), share: f64) {
+    let density = share / (high - low);
     let mut from = low;
-    let start = edges.partition_point(|edge| *edge <= low);
+    let start = logs.partition_point(|edge| *edge <= low);
     for (bucket, slot) in moved.iter_mut().enumerate().skip(start) {
-        let to = edges
-            .get(bucket)
-            .copied()
-            .unwrap_or(f64::INFINITY)
-            .min(high);
+        let to = logs.get(bucket).copied().unwrap_or(f64::INFINITY).min(high);
         if to > from {
-            *slot += share * ((to / from).ln() / width);
+            *slot += density * (to - from);
             from = to;
         }
         if to >= high {
@@ -167,7 +176,8 @@ mod tests {
     fn a_slowdown_moves_shares_and_loses_none() {
         let shape = normalised(&[1.0, 5.0, 20.0, 10.0, 5.0, 2.0, 0.0]).unwrap();
         for slowdown in SLOWDOWNS {
-            let slowed = slowed(&shape, &EDGES, slowdown);
+            let logs = EDGES.map(f64::ln);
+            let slowed = slowed(&shape, &EDGES, &logs, slowdown);
             assert!((slowed.iter().sum::<f64>() - 1.0).abs() < 1e-9);
             let p999 = |shape: &[f64]| quantile(shape, &EDGES, 0.999).unwrap();
             assert!(p999(&slowed) > p999(&shape), "{slowdown:?}");

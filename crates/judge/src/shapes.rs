@@ -43,9 +43,10 @@ impl Shapes {
     pub(crate) fn new(counts: impl Iterator<Item = f32>, edges: &[f64]) -> Self {
         let counts: Vec<f64> = counts.map(f64::from).collect();
         let stable = shape::normalised(&counts).unwrap_or_default();
+        let logs: Vec<f64> = edges.iter().map(|edge| edge.ln()).collect();
         let mut times = vec![[1.0; SLOWDOWNS.len()]; stable.len()];
         for (k, slowdown) in SLOWDOWNS.into_iter().enumerate() {
-            let slowed = shape::slowed(&stable, edges, slowdown);
+            let slowed = shape::slowed(&stable, edges, &logs, slowdown);
             for ((row, slowed), stable) in times.iter_mut().zip(slowed).zip(&stable) {
                 row[k] = slowed / stable;
             }
