@@ -13,7 +13,7 @@ use airboss_model::target::{
 use airboss_model::time::after;
 use airboss_model::traffic::Weight;
 use airboss_model::{ArmId, Digest, LaneId, Timestamp};
-use airboss_targets::process::{routed, waits_for};
+use airboss_targets::process::{needs_a_watch, routed, waits_for};
 
 /// How long things take on this host.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,6 +63,8 @@ struct Place {
     desired: Desired,
     applied: Option<Applied>,
     arms: BTreeMap<ArmId, Arm>,
+    /// When a controller watched last.
+    watched: Option<Timestamp>,
     lease_until: Option<Timestamp>,
 }
 
@@ -124,6 +126,7 @@ impl Host {
                 },
                 applied: None,
                 arms: BTreeMap::new(),
+                watched: None,
                 lease_until: None,
             });
         if desired.generation <= place.desired.generation {
@@ -149,9 +152,9 @@ impl Host {
             }
             if !*stuck {
                 place.expire_lease(now);
-                place.divide();
+                place.divide(now);
             }
-            place.lease_begins(now);
+            place.lease_begins();
             place.drain(now, habits);
             place.forget();
         }
@@ -214,12 +217,13 @@ impl Host {
         })
     }
 
-    /// A controller watches the exposure of this lane.
+    /// A controller watches this lane.
     pub fn renew(&mut self, lane: &LaneId, now: Timestamp) {
-        if let Some(place) = self.lanes.get_mut(lane)
-            && place.exposed()
-        {
-            place.lease_until = Some(after(now, place.desired.exposure_lease.0));
+        if let Some(place) = self.lanes.get_mut(lane) {
+            place.watched = Some(now);
+            if place.exposed() {
+                place.lease_until = place.watched_until();
+            }
         }
     }
 
@@ -367,7 +371,13 @@ impl Place {
         applied.expired = Some((now, self.desired.generation));
     }
 
-    fn divide(&mut self) {
+    /// How long the last watch allows an exposure.
+    fn watched_until(&self) -> Option<Timestamp> {
+        let lease = self.desired.exposure_lease.0;
+        self.watched.map(|at| after(at, lease))
+    }
+
+    fn divide(&mut self, at: Timestamp) {
         let asked = self.desired.generation;
         let applied = self.applied.as_ref();
         let newer = applied.is_none_or(|applied| {
@@ -381,6 +391,10 @@ impl Place {
         }
         let ready = |arm: &ArmId| self.arms.get(arm).map_or(0, Arm::ready);
         let now = applied.map(|applied| &applied.traffic);
+        let is_watched = self.watched_until().is_some_and(|end| at < end);
+        if !is_watched && needs_a_watch(&self.desired.traffic, now) {
+            return;
+        }
         if waits_for(&self.desired.traffic, now, ready).is_none() {
             self.applied = Some(Applied {
                 generation: asked,
@@ -390,7 +404,8 @@ impl Place {
         }
     }
 
-    fn lease_begins(&mut self, now: Timestamp) {
+    /// A lease counts from the watch that let the exposure begin.
+    fn lease_begins(&mut self) {
         let exposed = self.exposed()
             && self
                 .applied
@@ -399,7 +414,7 @@ impl Place {
         if !exposed {
             self.lease_until = None;
         } else if self.lease_until.is_none() {
-            self.lease_until = Some(after(now, self.desired.exposure_lease.0));
+            self.lease_until = self.watched_until();
         }
     }
 

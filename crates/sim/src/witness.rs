@@ -143,8 +143,6 @@ struct Seen {
     desired: BTreeMap<u64, Desired>,
     taken: u64,
     watched: Duration,
-    /// Since when users are on a new version; None while none are.
-    exposed: Option<Duration>,
     lease: Duration,
 }
 
@@ -481,15 +479,8 @@ impl Witness {
 
     fn exposed(&mut self, lane: &LaneId, weight: Weight, at: Duration) -> Checked {
         let seen = self.lanes.entry(lane.clone()).or_default();
-        if weight == Weight::ZERO {
-            seen.exposed = None;
-            return Ok(());
-        }
-        // The lease is counted from the first user on: what was asked for by a controller that
-        // died since may still come into force, for one lease.
-        let since = *seen.exposed.get_or_insert(at);
-        let until = seen.watched.max(since) + seen.lease + LEASE_SLACK;
-        if at > until {
+        let until = seen.watched + seen.lease + LEASE_SLACK;
+        if weight > Weight::ZERO && at > until {
             let what = format!(
                 "{lane} has {weight} of its users on a new version at {at:?}; it was watched last at {:?} and the lease is {:?}",
                 seen.watched, seen.lease

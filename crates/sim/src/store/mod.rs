@@ -4,7 +4,9 @@
 
 mod agents;
 mod attested;
+mod lanes;
 mod own;
+mod record;
 mod shelf;
 mod tables;
 mod wire;

@@ -75,7 +75,7 @@ fn evidence_whose_answer_is_lost_stops_no_judge() {
 }
 
 #[test]
-fn a_share_that_comes_into_force_behind_its_controllers_death_lasts_one_lease() {
+fn a_share_whose_controller_died_does_not_come_into_force_while_nobody_watches() {
     let happenings = [
         (1_900, ask(Verb::Ship(Version::Good))),
         (15_000, Happening::Stuck { seconds: 30 }),

@@ -38,4 +38,4 @@ mod routing;
 pub use agent::{AgentError, MAX_LANES, run};
 pub use client::{ClientError, SESSION_UNKNOWN, join, trusting};
 pub use config::{AgentConfig, Clock, StopMode};
-pub use routing::{routed, waits_for};
+pub use routing::{needs_a_watch, routed, waits_for};

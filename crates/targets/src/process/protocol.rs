@@ -102,8 +102,8 @@ pub struct TrafficIncrement {
 /// The controller's answer to a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportAck {
-    /// Lanes whose exposure a controller watches: each lease is renewed for the lane's
-    /// `exposure_lease` from now on.
+    /// Lanes that a controller watches: for the lane's `exposure_lease` from now on an exposure
+    /// may last, or begin.
     pub renewed: Vec<LaneId>,
     /// The newest version of the desired set, so that an agent notices a missed one.
     pub version: u64,

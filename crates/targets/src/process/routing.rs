@@ -30,13 +30,22 @@ pub fn waits_for<'a>(
     {
         return Some(stable);
     }
+    let canary = wanted.canary.as_ref();
+    canary.filter(|canary| grows(wanted, now) && ready(canary) == 0)
+}
+
+/// True where a larger share of users would meet the canary under `wanted` than under `now`.
+fn grows(wanted: &DesiredTraffic, now: Option<&DesiredTraffic>) -> bool {
     let had = now
         .filter(|now| now.canary == wanted.canary)
         .map_or(Weight::ZERO, |now| now.canary_weight);
-    wanted
-        .canary
-        .as_ref()
-        .filter(|canary| wanted.canary_weight > had && ready(canary) == 0)
+    wanted.canary.is_some() && wanted.canary_weight > had
+}
+
+/// True where `wanted` may only begin while a controller watches: users who could be returned to
+/// stable would meet the canary. What a controller asked for that died since is not begun.
+pub fn needs_a_watch(wanted: &DesiredTraffic, now: Option<&DesiredTraffic>) -> bool {
+    wanted.stable.is_some() && grows(wanted, now)
 }
 
 /// One instance as the table sees it.
@@ -137,6 +146,25 @@ mod tests {
         let now = split("a-1", Some("a-2"), 100);
         let promoted = split("a-2", None, 0);
         assert_eq!(waits_for(&promoted, Some(&now), NONE_READY), None);
+    }
+
+    #[test]
+    fn only_more_users_on_a_canary_need_somebody_who_watches() {
+        let now = split("a-1", Some("a-2"), 10);
+        let mut first = split("a-1", Some("a-2"), 10);
+        first.stable = None;
+        for (wanted, now, needed) in [
+            (split("a-1", Some("a-2"), 1), None, true),
+            (split("a-1", Some("a-2"), 50), Some(&now), true),
+            (split("a-1", Some("a-3"), 10), Some(&now), true),
+            (split("a-1", Some("a-2"), 10), Some(&now), false),
+            (split("a-1", Some("a-2"), 0), Some(&now), false),
+            (split("a-2", None, 0), Some(&now), false),
+            // Nobody could be returned to anything.
+            (first, None, false),
+        ] {
+            assert_eq!(needs_a_watch(&wanted, now), needed, "{wanted:?}");
+        }
     }
 
     #[test]

@@ -80,6 +80,33 @@ async fn an_exposure_that_nobody_watches_ends_and_stays_ended() {
 }
 
 #[tokio::test]
+async fn a_share_that_was_asked_for_is_not_begun_while_nobody_watches() {
+    let world = World::new().await;
+    world.controller.renews(false);
+    let (agent, good) = world.serving(1).await;
+    let new = world.arm("app-2", "ok", 1);
+    let asked = desired(2, &[&good, &new], split("app-1", "app-2", 50));
+    world.controller.ask(asked);
+    let lane = world
+        .controller
+        .sees("the new version is ready", |lane| {
+            lane.ready(&id("app-2")) == 1
+        })
+        .await;
+    assert_eq!((lane.generation, in_force(&lane)), (2, 1));
+    for _ in 0..20 {
+        assert!(world.get("/").await.1.starts_with("1.0.1 "));
+    }
+    // Somebody watches again: nothing has to be asked once more.
+    world.controller.renews(true);
+    world
+        .controller
+        .sees("it is exposed", |lane| in_force(lane) == 2)
+        .await;
+    agent.stop(StopMode::StopInstances).await;
+}
+
+#[tokio::test]
 async fn a_lower_generation_is_refused() {
     let world = World::new().await;
     let (agent, good) = world.serving(1).await;

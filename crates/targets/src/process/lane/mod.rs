@@ -23,7 +23,7 @@ use crate::process::instance::{Goal, News, Status};
 use crate::process::journal::{Applied, Expired};
 use crate::process::launch::{Site, address};
 use crate::process::router::{Inherited, Router};
-use crate::process::routing::{self, Seat, routed, waits_for};
+use crate::process::routing::{self, Seat, needs_a_watch, routed, waits_for};
 use arm::Arm;
 
 /// Most instances of one arm on one host.
@@ -59,6 +59,8 @@ pub(super) struct Lane {
     listen_failed: Option<(Instant, String)>,
     table_problem: Option<String>,
     refused: Option<String>,
+    /// When a controller watched this lane last.
+    watched: Option<Instant>,
     lease_until: Option<Instant>,
     /// As in the journal, where it is written in coarse steps.
     lease_written: Option<Timestamp>,
@@ -78,6 +80,7 @@ impl Lane {
             listen_failed: None,
             table_problem: None,
             refused: None,
+            watched: None,
             lease_until: None,
             lease_written: None,
         }
@@ -311,6 +314,11 @@ impl Lane {
             return;
         }
         let now = applied.map(|applied| &applied.traffic);
+        let lease = self.desired.exposure_lease.0;
+        let is_watched = self.watched.is_some_and(|at| at.elapsed() < lease);
+        if !is_watched && needs_a_watch(&self.desired.traffic, now) {
+            return;
+        }
         let ready = |arm: &ArmId| self.arms.get(arm).map_or(0, Arm::ready);
         if waits_for(&self.desired.traffic, now, ready).is_none() {
             self.applied = Some(Applied {
@@ -329,22 +337,29 @@ impl Lane {
             self.lease_until = None;
             self.lease_written = None;
         } else if self.lease_until.is_none() {
-            self.renew(now);
+            // It counts from the watch that let the exposure begin.
+            let ago = self.watched.map_or(Duration::ZERO, |at| at.elapsed());
+            self.lease_from(now, ago);
         }
     }
 
-    /// A controller watches this lane's exposure.
+    /// A controller watches this lane.
     pub fn renew(&mut self, now: Timestamp) {
-        let lease = self.desired.exposure_lease.0;
+        self.watched = Some(Instant::now());
         let exposed = self
             .applied
             .as_ref()
             .is_some_and(|applied| applied.traffic.canary_weight > Weight::ZERO);
-        if !exposed {
-            return;
+        if exposed {
+            self.lease_from(now, Duration::ZERO);
         }
-        self.lease_until = Some(Instant::now() + lease);
-        let until = after(now, lease);
+    }
+
+    fn lease_from(&mut self, now: Timestamp, ago: Duration) {
+        let lease = self.desired.exposure_lease.0;
+        let left = lease.saturating_sub(ago);
+        self.lease_until = Some(Instant::now() + left);
+        let until = after(now, left);
         let stale = self
             .lease_written
             .is_none_or(|written| since(written, until) > lease / 4 || written > until);
