@@ -38,14 +38,6 @@ pub struct InviteArgs {
     pub output: OutputArgs,
 }
 
-/// `airboss agent list`.
-#[derive(Debug, Clone, Args)]
-pub struct ListArgs {
-    /// How to print.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
 /// `airboss agent revoke`.
 #[derive(Debug, Clone, Args)]
 pub struct RevokeArgs {
@@ -96,9 +88,9 @@ pub async fn invite(args: InviteArgs, context: &mut Context) -> anyhow::Result<E
 ///
 /// # Errors
 /// Where the server cannot be asked.
-pub async fn list(args: ListArgs, context: &mut Context) -> anyhow::Result<Exit> {
+pub async fn list(output: OutputArgs, context: &mut Context) -> anyhow::Result<Exit> {
     let list = context.client()?.agents().await?;
-    if args.output.is_json() {
+    if output.is_json() {
         context.json(&list)?;
     } else if list.agents.is_empty() {
         context.console.text(

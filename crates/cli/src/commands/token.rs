@@ -22,7 +22,7 @@ pub enum TokenVerb {
     /// Make a token and print its text, this once
     Create(CreateArgs),
     /// List tokens, newest first
-    List(ListArgs),
+    List(OutputArgs),
     /// Make a token useless, at once and for good
     Revoke(RevokeArgs),
 }
@@ -53,14 +53,6 @@ pub struct CreateArgs {
     /// Who asks.
     #[command(flatten)]
     pub by: ByArgs,
-    /// How to print.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// `airboss token list`.
-#[derive(Debug, Clone, Args)]
-pub struct ListArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -108,9 +100,9 @@ pub async fn run(args: TokenArgs, context: &mut Context) -> anyhow::Result<Exit>
                 ))?;
             }
         }
-        TokenVerb::List(args) => {
+        TokenVerb::List(output) => {
             let list = client.tokens().await?;
-            if args.output.is_json() {
+            if output.is_json() {
                 context.json(&list)?;
             } else if list.tokens.is_empty() {
                 context

@@ -9,10 +9,11 @@ use airboss_targets::process::{AgentConfig, StopMode};
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-use super::folder::Folder;
+use super::folder::DataArgs;
 use super::joining::{self, JoinArgs};
 use super::signals::{Stop, die_with};
-use crate::commands::agents::{InviteArgs, ListArgs, RevokeArgs};
+use crate::args::OutputArgs;
+use crate::commands::agents::{InviteArgs, RevokeArgs};
 use crate::exit::Exit;
 
 /// What happens to services when the agent is told to stop.
@@ -37,14 +38,9 @@ pub struct AgentArgs {
     /// What happens to services when the agent is told to stop
     #[arg(long, value_enum, value_name = "WHAT", default_value = "leave")]
     pub on_stop: OnStop,
-    /// The data folder [default: $AIRBOSS_HOME, else .airboss]
-    #[arg(
-        long,
-        env = "AIRBOSS_HOME",
-        value_name = "PATH",
-        hide_env_values = true
-    )]
-    pub data_dir: Option<PathBuf>,
+    /// Where it keeps its data.
+    #[command(flatten)]
+    pub data: DataArgs,
     /// The process that supervises this one
     #[arg(long, hide = true, value_name = "PID")]
     pub supervisor: Option<u32>,
@@ -58,7 +54,7 @@ pub enum AgentVerb {
     /// Join, on the agent's host, with a key of its own; the token is read from $AIRBOSS_JOIN_TOKEN or standard input
     Join(JoinArgs),
     /// List agents: where they stand, what they carry, their versions
-    List(ListArgs),
+    List(OutputArgs),
     /// Listen to an agent no more, at once and for good
     Revoke(RevokeArgs),
 }
@@ -97,7 +93,7 @@ fn raise_open_files() {
 
 async fn agent(args: AgentArgs, ca: Option<PathBuf>) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let folder = Folder::open(args.data_dir.as_deref())?;
+    let folder = args.data.open()?;
     let announced = folder.announced();
     let identity = joining::identity(&folder)?;
     let mut controllers = args.controller;

@@ -12,6 +12,26 @@ use anyhow::{Context as _, bail};
 use super::keys::KeyFolder;
 use crate::home::{self, LOG_KEY_FILE, LOG_PUBLIC_KEY_FILE, SERVER_FILE, ServerFile, TOKEN_FILE};
 
+/// `--data-dir`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DataArgs {
+    /// The data folder [default: $AIRBOSS_HOME, else .airboss]
+    #[arg(
+        long,
+        env = "AIRBOSS_HOME",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// Opens the folder; see [`Folder::open`].
+    pub fn open(&self) -> anyhow::Result<Folder> {
+        Folder::open(self.data_dir.as_deref())
+    }
+}
+
 /// The data folder of a host verb.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -182,6 +202,15 @@ impl Folder {
             .with_context(|| format!("cannot write {}", path.display()))?;
         write_public(&public, &key)?;
         Ok(key)
+    }
+
+    /// The public key of the installation that lives here; None where none does.
+    pub fn installation(&self) -> anyhow::Result<Option<[u8; 32]>> {
+        if !self.path.join(LOG_KEY_FILE).exists() {
+            return Ok(None);
+        }
+        let key = self.log_key(&KeyFolder::of(&self.path)?)?;
+        Ok(Some(key.verifying_key().to_bytes()))
     }
 
     /// Tells clients where the server listens.

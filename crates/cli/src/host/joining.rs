@@ -3,12 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use airboss_targets::process::identity::{Identity, JoinToken, hex, unhex};
 use anyhow::{Context as _, bail};
 
-use super::folder::Folder;
+use super::folder::{DataArgs, Folder};
 use crate::exit::{Exit, UsageError};
 
 /// The file that holds who the agent is. Its private key is in it.
@@ -27,14 +27,9 @@ pub struct JoinArgs {
     /// A controller's address; named once for each
     #[arg(long, value_name = "URL", required = true)]
     pub controller: Vec<String>,
-    /// The data folder [default: $AIRBOSS_HOME, else .airboss]
-    #[arg(
-        long,
-        env = "AIRBOSS_HOME",
-        value_name = "PATH",
-        hide_env_values = true
-    )]
-    pub data_dir: Option<PathBuf>,
+    /// Where it keeps its data.
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 /// The agent that this data folder's host has joined as; None where it has not.
@@ -55,12 +50,34 @@ pub fn identity(folder: &Folder) -> anyhow::Result<Option<Identity>> {
     }
 }
 
+/// Refuses a server in a folder whose agent has joined another installation.
+///
+/// # Errors
+/// As said, and where the folder cannot be read.
+pub fn ensure_own(folder: &Folder) -> anyhow::Result<()> {
+    let Some(joined) = identity(folder)? else {
+        return Ok(());
+    };
+    if folder.installation()? == joined.installation() {
+        return Ok(());
+    }
+    bail!(
+        "{} is the data folder of the agent {}, which joined the installation at {}: a server here would give it a second master\n  run that agent with `airboss agent`, or give the server a folder of its own: AIRBOSS_HOME=PATH airboss up\n  to leave that installation, have it revoke {} (`airboss agent revoke`) and move {} aside",
+        folder.path().display(),
+        joined.name,
+        joined.controllers.join(", "),
+        joined.name,
+        folder.path().join(IDENTITY_FILE).display(),
+    )
+}
+
 /// Joins.
 ///
 /// # Errors
-/// Where this host has joined already, the token is none, or a controller does not let it in.
+/// Where this host has joined already or serves another installation, the token is none, or a
+/// controller does not let it in.
 pub async fn join(args: &JoinArgs, ca: Option<&Path>) -> anyhow::Result<Exit> {
-    let folder = Folder::open(args.data_dir.as_deref())?;
+    let folder = args.data.open()?;
     let path = folder.path().join(IDENTITY_FILE);
     if let Some(known) = identity(&folder)? {
         bail!(
@@ -74,6 +91,14 @@ pub async fn join(args: &JoinArgs, ca: Option<&Path>) -> anyhow::Result<Exit> {
             "this is no join token: `airboss agent token NAME` prints one, which begins with airboss_join_".to_owned(),
         )
     })?;
+    if let Some(own) = folder.installation()?
+        && own != token.installation
+    {
+        bail!(
+            "{} is the data folder of a server, and this token is another installation's: its agent would have two masters\n  give the agent a folder of its own: AIRBOSS_HOME=PATH airboss agent join, and the same for airboss agent",
+            folder.path().display()
+        );
+    }
     let seed_path = folder.path().join(SEED_FILE);
     let seed = seed(&seed_path)?;
     let joined = airboss_targets::process::join(&token, &seed, args.controller.clone(), ca).await?;

@@ -20,7 +20,8 @@ use airboss_store::{
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-use super::folder::Folder;
+use super::folder::{DataArgs, Folder};
+use super::joining;
 use super::keys::{KeyFolder, Serving};
 use super::signals::{Stop, die_with};
 use crate::exit::{Exit, UsageError};
@@ -64,14 +65,9 @@ pub struct ServeArgs {
     /// [default: in the data folder]
     #[arg(long, value_name = "PATH")]
     pub artifacts: Option<PathBuf>,
-    /// The data folder [default: $AIRBOSS_HOME, else .airboss]
-    #[arg(
-        long,
-        env = "AIRBOSS_HOME",
-        value_name = "PATH",
-        hide_env_values = true
-    )]
-    pub data_dir: Option<PathBuf>,
+    /// Where it keeps its data.
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Where artifacts are kept, such as s3://BUCKET/PREFIX?endpoint=URL [default: the data folder]
     #[arg(
         long,
@@ -141,7 +137,8 @@ pub fn check_listen(args: &ServeArgs) -> anyhow::Result<()> {
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let folder = Folder::open(args.data_dir.as_deref())?;
+    let folder = args.data.open()?;
+    joining::ensure_own(&folder)?;
     let _lock = folder.lock("controller")?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}; find who does with `ss -ltnp`, or name another address with --listen", args.listen)

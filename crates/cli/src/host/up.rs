@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::agent::OnStop;
 use super::folder::Folder;
+use super::joining;
 use super::serve::{ServeArgs, check_listen};
 use super::signals::Stop;
 use crate::exit::Exit;
@@ -52,8 +53,9 @@ pub fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
 
 async fn up(args: UpArgs) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let folder = Folder::open(args.serve.data_dir.as_deref())?;
+    let folder = args.serve.data.open()?;
     let _lock = folder.lock("up")?;
+    joining::ensure_own(&folder)?;
     folder.token()?;
     let logs = folder.sub("logs")?;
     let began = Instant::now();
@@ -126,7 +128,7 @@ fn hand_on(args: &ServeArgs, serve: &mut Part) {
         database,
         artifacts,
         // Both are the supervisor's to say.
-        data_dir: _,
+        data: _,
         supervisor: _,
         blobs,
         webhooks,

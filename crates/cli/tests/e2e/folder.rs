@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::net::TcpListener;
 
-use crate::harness::{House, Manifest, http};
+use serde_json::Value;
+
+use crate::harness::{House, Manifest, Said, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_up_on_one_folder_is_refused_and_names_the_first() {
@@ -54,6 +56,51 @@ async fn a_corrupt_database_is_refused_with_the_way_back_and_never_replaced() {
     assert!(said.err.contains("backups"), "{said:?}");
     // Refused means refused: nothing was made anew in its place.
     assert_eq!(fs::metadata(&database).unwrap().len(), length);
+}
+
+/// Asks a server for a join token and has a folder join with it.
+async fn join(server: &House, folder: &mut House, name: &str) -> Said {
+    let invite = ["agent", "token", name, "--carries", "*/staging"];
+    let invite = [&invite[..], &["--output", "json"]].concat();
+    let invited = server.run(&invite).await.ended(0);
+    let invited: Value = serde_json::from_str(&invited.out).unwrap();
+    let token = invited["join_token"].as_str().unwrap().to_owned();
+    folder.variables = vec![("AIRBOSS_JOIN_TOKEN", token.leak())];
+    let url = server.url();
+    let said = folder
+        .run(&["agent", "join", "--controller", &url])
+        .await;
+    folder.variables.clear();
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_has_one_installation_whether_it_joined_first_or_served_first() {
+    let manifest = Manifest::default();
+    let server = House::up(&manifest).await;
+    let url = server.url();
+
+    // It joined first: no server starts in it, and nothing of one is left behind.
+    let mut host = House::empty(&manifest);
+    join(&server, &mut host, "web-1").await.ended(0);
+    for verb in ["up", "serve"] {
+        host.run(&[verb, "--listen", "127.0.0.1:0"])
+            .await
+            .ended(1)
+            .says(&["web-1", &url, "second master", "AIRBOSS_HOME", "agent.json"]);
+        for file in ["airboss.db", "log.key", "token", "server.json"] {
+            assert!(!host.data().join(file).exists(), "{verb} made {file}");
+        }
+    }
+
+    // It served first: it does not join another.
+    let mut other = House::up(&manifest).await;
+    join(&server, &mut other, "web-2")
+        .await
+        .ended(1)
+        .says(&["two masters", "AIRBOSS_HOME"]);
+    assert!(!other.data().join("agent.json").exists());
+    other.run(&["status"]).await.ended(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use airboss_model::{Digest, Timestamp};
 
 use super::codec::{Columns as _, micros};
-use super::db::{Db, Pool, Row, Sql, Value};
+use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
 use super::journal::{self, Told, Watched};
 use super::writer::Write;
@@ -53,7 +53,8 @@ impl Write for Invite {
                 ),
             ));
         }
-        let kept = Watched::begin(db, [of(&row.id)]).await?;
+        let kept = [(&journal::AGENTS, vec![(&row.id).into()])];
+        let kept = Watched::begin(db, kept).await?;
         Sql::new(PUT)
             .bind(&row.id)
             .bind(&row.name)
@@ -95,22 +96,19 @@ impl Write for Join {
         let Some(known) = known.as_ref().map(read).transpose()? else {
             return Ok(Err(InviteError::Unknown));
         };
-        let kept = Watched::begin(db, [of(&known.id)]).await?;
-        let joined = Sql::new(JOIN)
+        let join = Sql::new(JOIN)
             .bind(self.invite.to_string())
             .bind(&self.key)
-            .bind(micros(self.at))
-            .fetch_optional(&mut *db)
-            .await?;
-        if let Some(row) = &joined {
-            let told = Told {
-                kind: "agent_joined",
-                message: format!("agent {} joined with a key of its own", known.name),
-                by: &known.name,
-                at: micros(self.at),
-            };
-            kept.seal(db, told).await?;
-            return Ok(Ok(read(row)?));
+            .bind(micros(self.at));
+        let told = |_: &AgentRow| Told {
+            kind: "agent_joined",
+            message: format!("agent {} joined with a key of its own", known.name),
+            by: &known.name,
+            at: micros(self.at),
+        };
+        let joined = journal::change(db, &journal::AGENTS, &known.id, join, read, told).await?;
+        if let Some(row) = joined {
+            return Ok(Ok(row));
         }
         Ok(Err(match known {
             row if row.revoked_at.is_some() => InviteError::Revoked,
@@ -134,30 +132,18 @@ impl Write for Revoke {
     const WHAT: &'static str = "the revocation of an agent";
 
     async fn apply(&self, db: &mut Db) -> Result<Option<AgentRow>, Fault> {
-        let kept = Watched::begin(db, [of(&self.id)]).await?;
-        let row = Sql::new(REVOKE)
+        let revoke = Sql::new(REVOKE)
             .bind(&self.id)
             .bind(&self.by)
-            .bind(micros(self.at))
-            .fetch_optional(&mut *db)
-            .await?;
-        let row = row.as_ref().map(read).transpose()?;
-        if let Some(row) = &row {
-            let told = Told {
-                kind: "agent_revoked",
-                message: format!("agent {} was revoked by {}", row.name, self.by),
-                by: &self.by,
-                at: micros(self.at),
-            };
-            kept.seal(db, told).await?;
-        }
-        Ok(row)
+            .bind(micros(self.at));
+        journal::change(db, &journal::AGENTS, &self.id, revoke, read, |row| Told {
+            kind: "agent_revoked",
+            message: format!("agent {} was revoked by {}", row.name, self.by),
+            by: &self.by,
+            at: micros(self.at),
+        })
+        .await
     }
-}
-
-/// A row of an agent, for the record.
-fn of(id: &str) -> (&'static journal::Kept, Vec<Value>) {
-    (&journal::AGENTS, vec![id.into()])
 }
 
 pub(super) async fn all(db: &Pool) -> Result<Vec<AgentRow>, Fault> {

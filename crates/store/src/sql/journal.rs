@@ -228,6 +228,25 @@ impl Watched {
     }
 }
 
+/// Changes one row by a statement that returns it, and seals what it holds then. None where there is
+/// no such row.
+pub(super) async fn change<'a, T>(
+    db: &mut Db,
+    of: &'static Kept,
+    key: &str,
+    statement: Sql,
+    read: impl Fn(&Row) -> Result<T, Fault>,
+    told: impl FnOnce(&T) -> Told<'a>,
+) -> Result<Option<T>, Fault> {
+    let kept = Watched::begin(db, [(of, vec![key.into()])]).await?;
+    let row = statement.fetch_optional(&mut *db).await?;
+    let Some(row) = row.as_ref().map(read).transpose()? else {
+        return Ok(None);
+    };
+    kept.seal(db, told(&row)).await?;
+    Ok(Some(row))
+}
+
 /// An event of the installation that is no change of a row.
 pub(super) struct Seal {
     pub(super) event: NewEvent,

@@ -65,27 +65,14 @@ impl Write for Revoke {
     const WHAT: &'static str = "the revocation of a token";
 
     async fn apply(&self, db: &mut Db) -> Result<Option<TokenRow>, Fault> {
-        let kept = [(&journal::TOKENS, vec![(&self.id).into()])];
-        let kept = Watched::begin(db, kept).await?;
-        let row = Sql::new(REVOKE)
-            .bind(&self.id)
-            .bind(micros(self.at))
-            .fetch_optional(&mut *db)
-            .await?;
-        let row = row.as_ref().map(read).transpose()?;
-        if let Some(row) = &row {
-            let told = Told {
-                kind: "token_revoked",
-                message: format!(
-                    "token {} of {} was revoked by {}",
-                    row.id, row.name, self.by
-                ),
-                by: &self.by,
-                at: micros(self.at),
-            };
-            kept.seal(db, told).await?;
-        }
-        Ok(row)
+        let revoke = Sql::new(REVOKE).bind(&self.id).bind(micros(self.at));
+        journal::change(db, &journal::TOKENS, &self.id, revoke, read, |row| Told {
+            kind: "token_revoked",
+            message: format!("token {} of {} was revoked by {}", row.id, row.name, self.by),
+            by: &self.by,
+            at: micros(self.at),
+        })
+        .await
     }
 }
 

@@ -241,10 +241,15 @@ impl Identity {
         }
     }
 
+    /// The installation's public key; None where the text is none.
+    pub fn installation(&self) -> Option<[u8; 32]> {
+        unhex(&self.installation)
+    }
+
     /// The keys, ready for use; None where the texts are none.
     pub(super) fn keys(&self) -> Option<(SigningKey, [u8; 32])> {
         let key = SigningKey::from_bytes(&unhex(&self.key)?);
-        Some((key, unhex(&self.installation)?))
+        Some((key, self.installation()?))
     }
 }
 
