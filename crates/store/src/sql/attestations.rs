@@ -1,11 +1,13 @@
 //! What CI and others say of artifacts, as it was received, with the latest check of it.
 
+use std::collections::BTreeSet;
+
 use airboss_model::{Digest, Timestamp};
 
 use super::codec::{Columns as _, integer, micros};
 use super::db::{Db, Pool, Row, Sql};
 use super::fault::Fault;
-use super::journal::{self, Told, Watched};
+use super::journal::{self, Watched};
 use super::writer::Write;
 use crate::{ATTESTATIONS_MAX, AttestationRow, DocumentRow, NewAttestation};
 
@@ -31,55 +33,87 @@ impl Write for Put {
 
     async fn apply(&self, db: &mut Db) -> Result<Vec<bool>, Fault> {
         let mut added = Vec::with_capacity(self.0.len());
-        for NewAttestation { row, document } in &self.0 {
-            let (digest, id) = (row.digest.to_string(), row.id.to_string());
-            let key = || vec![(&digest).into(), (&id).into()];
-            let new = [
-                (&journal::ATTESTATIONS, key()),
-                (&journal::DOCUMENTS, key()),
-            ];
-            let new = Watched::begin(db, new).await?;
-            let done = Sql::new(PUT)
-                .bind(&digest)
-                .bind(&id)
-                .bind(&row.form)
-                .bind(&row.predicate)
-                .bind(row.facts.to_string())
-                .bind(row.verification.to_string())
-                .bind(&row.source)
-                .bind(&row.by)
-                .bind(micros(row.at))
-                .bind(micros(row.checked_at))
-                .execute(&mut *db)
-                .await?;
-            Sql::new(PUT_DOCUMENT)
-                .bind(&digest)
-                .bind(&id)
-                .bind(document.bytes.clone())
-                .bind(&document.envelope)
-                .execute(&mut *db)
-                .await?;
-            let count = Sql::new(COUNT).bind(&digest).fetch_one(&mut *db).await?;
-            if count.count("n")? > ATTESTATIONS_MAX {
-                return Err(Fault::conflict(
-                    Self::WHAT,
-                    format!("{digest} has {ATTESTATIONS_MAX} attestations, which is the most"),
-                ));
-            }
-            let told = Told {
-                kind: "attestation_kept",
-                message: format!(
-                    "{id} about {digest} was added by {} ({})",
-                    row.by, row.source
-                ),
-                by: &row.by,
-                at: micros(row.at),
-            };
-            new.seal(db, told).await?;
-            added.push(done > 0);
+        // What somebody brought at one time is one commit of the record.
+        let together = |a: &NewAttestation, b: &NewAttestation| {
+            a.row.by == b.row.by && a.row.at == b.row.at
+        };
+        for brought in self.0.chunk_by(together) {
+            put(db, brought, &mut added).await?;
         }
         Ok(added)
     }
+}
+
+/// Keeps what one person brought at one time.
+async fn put(
+    db: &mut Db,
+    brought: &[NewAttestation],
+    added: &mut Vec<bool>,
+) -> Result<(), Fault> {
+    let mut known = BTreeSet::new();
+    let once: Vec<&AttestationRow> = brought
+        .iter()
+        .map(|it| &it.row)
+        .filter(|row| known.insert((row.digest, row.id)))
+        .collect();
+    let rows = once.iter().flat_map(|row| {
+        let key = || vec![row.digest.to_string().into(), row.id.to_string().into()];
+        [
+            (&journal::ATTESTATIONS, key()),
+            (&journal::DOCUMENTS, key()),
+        ]
+    });
+    let new = Watched::begin(db, rows).await?;
+    for NewAttestation { row, document } in brought {
+        let (digest, id) = (row.digest.to_string(), row.id.to_string());
+        let done = Sql::new(PUT)
+            .bind(&digest)
+            .bind(&id)
+            .bind(&row.form)
+            .bind(&row.predicate)
+            .bind(row.facts.to_string())
+            .bind(row.verification.to_string())
+            .bind(&row.source)
+            .bind(&row.by)
+            .bind(micros(row.at))
+            .bind(micros(row.checked_at))
+            .execute(&mut *db)
+            .await?;
+        Sql::new(PUT_DOCUMENT)
+            .bind(&digest)
+            .bind(&id)
+            .bind(document.bytes.clone())
+            .bind(&document.envelope)
+            .execute(&mut *db)
+            .await?;
+        added.push(done > 0);
+    }
+    for digest in once.iter().map(|row| row.digest).collect::<BTreeSet<_>>() {
+        let digest = digest.to_string();
+        let count = Sql::new(COUNT).bind(&digest).fetch_one(&mut *db).await?;
+        if count.count("n")? > ATTESTATIONS_MAX {
+            return Err(Fault::conflict(
+                Put::WHAT,
+                format!("{digest} has {ATTESTATIONS_MAX} attestations, which is the most"),
+            ));
+        }
+    }
+    let Some(first) = once.first() else {
+        return Ok(());
+    };
+    let message = |row: &&AttestationRow| {
+        let AttestationRow {
+            id,
+            digest,
+            by,
+            source,
+            ..
+        } = row;
+        format!("{id} about {digest} was added by {by} ({source})")
+    };
+    let messages = once.iter().map(message).collect();
+    new.seal_each(db, "attestation_kept", messages, &first.by, micros(first.at))
+        .await
 }
 
 pub(super) struct Checked {

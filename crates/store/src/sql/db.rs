@@ -4,6 +4,7 @@
 //! here: how values are bound, and that SQLite takes several statements in one trip.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -63,6 +64,17 @@ impl Value {
             Self::Integer(_) | Self::MaybeInteger(_) => 8,
             Self::Text(text) => text.as_ref().map_or(0, String::len),
             Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// As JSON has it, for keys; bytes are no key.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) | Self::MaybeInteger(Some(number)) => write!(f, "{number}"),
+            Self::Text(Some(text)) => f.write_str(text),
+            Self::MaybeInteger(None) | Self::Text(None) | Self::Bytes(_) => f.write_str("null"),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use airboss_ledger::TextHash;
 use airboss_model::{LaneId, Timestamp};
+use futures_util::TryStreamExt as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::codec::{Columns as _, integer, micros};
@@ -16,6 +17,7 @@ use super::commit::{self, Prepared};
 use super::db::{Db, Row, Sql, Value};
 use super::fault::{Broken, Fault};
 use super::lanes;
+use super::script::MANY;
 use super::writer::Write;
 use crate::{Commit, NewEvent};
 
@@ -196,7 +198,10 @@ pub(super) struct Told<'a> {
 }
 
 /// Rows that are about to be written, with what they hold before.
-pub(super) struct Watched(Vec<(&'static Kept, Vec<Value>, Option<Json>)>);
+pub(super) struct Watched {
+    rows: Vec<(&'static Kept, Vec<Value>)>,
+    before: Vec<Option<Json>>,
+}
 
 impl Watched {
     /// Looks at rows before a write.
@@ -204,27 +209,52 @@ impl Watched {
         db: &mut Db,
         rows: impl IntoIterator<Item = (&'static Kept, Vec<Value>)>,
     ) -> Result<Self, Fault> {
-        let mut watched = Vec::new();
-        for (kept, key) in rows {
-            let before = kept.read(db, &key).await?;
-            watched.push((kept, key, before));
-        }
-        Ok(Self(watched))
+        let rows: Vec<_> = rows.into_iter().collect();
+        let before = read(db, &rows).await?;
+        Ok(Self { rows, before })
     }
 
     /// Seals those rows that hold something else after the write; no event where none does.
     pub(super) async fn seal(self, db: &mut Db, told: Told<'_>) -> Result<(), Fault> {
-        let mut rows = Vec::new();
-        for (kept, key, before) in self.0 {
-            let after = kept.read(db, &key).await?;
-            if after != before {
-                rows.extend(after.map(|row| json!({ "table": kept.table, "row": row })));
-            }
-        }
-        match rows.is_empty() {
-            true => Ok(()),
-            false => append(db, told, json!({ "rows": rows })).await,
-        }
+        let Told {
+            kind,
+            message,
+            by,
+            at,
+        } = told;
+        self.seal_each(db, kind, vec![message], by, at).await
+    }
+
+    /// The same in one commit with an event for each message: the first tells of the first rows, and
+    /// so on, of equally many.
+    pub(super) async fn seal_each(
+        self,
+        db: &mut Db,
+        kind: &str,
+        messages: Vec<String>,
+        by: &str,
+        at: i64,
+    ) -> Result<(), Fault> {
+        let after = read(db, &self.rows).await?;
+        let rows = self.rows.iter().zip(self.before).zip(after);
+        let changed: Vec<Option<Json>> = rows
+            .map(|(((kept, _), before), after)| {
+                let row = after.filter(|row| before.as_ref() != Some(row))?;
+                Some(json!({ "table": kept.table, "row": row }))
+            })
+            .collect();
+        let each = changed.len().div_ceil(messages.len().max(1)).max(1);
+        let events = messages.into_iter().zip(changed.chunks(each));
+        let events = events.filter_map(|(message, rows)| {
+            let rows: Vec<&Json> = rows.iter().flatten().collect();
+            (!rows.is_empty()).then(|| NewEvent {
+                rollout: None,
+                kind: kind.to_owned(),
+                message,
+                body: json!({ "rows": rows }),
+            })
+        });
+        append_all(db, by, at, events.collect()).await
     }
 }
 
@@ -271,25 +301,39 @@ impl Write for Seal {
 
 /// Adds an event to the installation's lane.
 pub(super) async fn append(db: &mut Db, told: Told<'_>, body: Json) -> Result<(), Fault> {
+    let event = NewEvent {
+        rollout: None,
+        kind: told.kind.to_owned(),
+        message: told.message,
+        body,
+    };
+    append_all(db, told.by, told.at, vec![event]).await
+}
+
+/// Adds events to the installation's lane, as one commit; none where there are none.
+async fn append_all(
+    db: &mut Db,
+    by: &str,
+    at: i64,
+    events: Vec<NewEvent>,
+) -> Result<(), Fault> {
+    if events.is_empty() {
+        return Ok(());
+    }
     let lane = LaneId::installation();
     lanes::create(db, lane.as_str()).await?;
     let place = Sql::new("SELECT seq, epoch FROM lanes WHERE lane = $1").bind(lane.as_str());
     let place = place.fetch_one(&mut *db).await?;
-    let at = Timestamp::from_microsecond(told.at)
+    let at = Timestamp::from_microsecond(at)
         .map_err(|why| Fault::conflict("a time", why.to_string()))?;
     let commit = Prepared::new(&Commit {
         lane,
         seq: place.count("seq")?,
         epoch: place.count("epoch")?,
         at,
-        input: json!({ "by": told.by }),
+        input: json!({ "by": by }),
         consumes: None,
-        events: vec![NewEvent {
-            rollout: None,
-            kind: told.kind.to_owned(),
-            message: told.message,
-            body,
-        }],
+        events,
         state: Json::Null,
         active: false,
         effects: Vec::new(),
@@ -360,16 +404,32 @@ impl Kept {
         format!("SELECT {} FROM {}", names.join(", "), self.table)
     }
 
-    async fn read(&self, db: &mut Db, key: &[Value]) -> Result<Option<Json>, Fault> {
-        let mut sql = Sql::begin(&self.select());
-        let mut before = " WHERE ";
-        for (column, value) in self.key.iter().zip(key) {
-            sql.push(before).push(column.name()).push(" = ");
-            sql.push_bind(value.clone());
-            before = " AND ";
+    /// The rows with these keys, by their keys. Each is hashed as it comes: documents are large.
+    async fn read(
+        &self,
+        db: &mut Db,
+        keys: &[&Vec<Value>],
+    ) -> Result<BTreeMap<String, Json>, Fault> {
+        let names: Vec<_> = self.key.iter().map(Column::name).collect();
+        let mut found = BTreeMap::new();
+        for some in keys.chunks(MANY) {
+            let mut sql = Sql::begin(&self.select());
+            sql.push(&format!(" WHERE ({}) IN (VALUES ", names.join(", ")));
+            // The last one again and again, so that few texts stay prepared.
+            let size = if some.len() > 1 { MANY } else { 1 };
+            for place in 0..size {
+                sql.push(if place > 0 { ", " } else { "" });
+                let key = some[place.min(some.len() - 1)];
+                sql.push_row(key.iter().cloned());
+            }
+            sql.push(")");
+            let mut rows = db.fetch(sql);
+            while let Some(row) = rows.try_next().await? {
+                let row = self.json(&row)?;
+                found.insert(self.key_of(&row), row);
+            }
         }
-        let row = sql.fetch_optional(db).await?;
-        row.map(|row| self.json(&row)).transpose()
+        Ok(found)
     }
 
     async fn all(&self, db: &mut Db) -> Result<Vec<Row>, Fault> {
@@ -393,6 +453,27 @@ impl Kept {
         };
         self.key.iter().map(part).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// What rows hold; None for those that are not there. A table is read at once.
+async fn read(
+    db: &mut Db,
+    rows: &[(&'static Kept, Vec<Value>)],
+) -> Result<Vec<Option<Json>>, Fault> {
+    let mut tables: BTreeMap<&str, (&Kept, Vec<&Vec<Value>>)> = BTreeMap::new();
+    for (kept, key) in rows {
+        let (_, keys) = tables.entry(kept.table).or_insert((kept, Vec::new()));
+        keys.push(key);
+    }
+    let mut found = BTreeMap::new();
+    for (table, (kept, keys)) in tables {
+        found.insert(table, kept.read(db, &keys).await?);
+    }
+    let held = |(kept, key): &(&'static Kept, Vec<Value>)| {
+        let key: Vec<_> = key.iter().map(ToString::to_string).collect();
+        found.get(kept.table)?.get(&key.join(" ")).cloned()
+    };
+    Ok(rows.iter().map(held).collect())
 }
 
 /// What the record says of a row.
