@@ -380,8 +380,9 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Caller, Scope, mint, needed};
-    use axum::http::Method;
+    use super::{Caller, Failure, Limits, REQUESTS_PER_SECOND, Scope, mint, needed};
+    use axum::http::{Method, header};
+    use axum::response::IntoResponse as _;
 
     #[test]
     fn what_changes_something_needs_more_than_reading() {
@@ -422,6 +423,18 @@ mod tests {
                 .collect();
             assert_eq!(all, expected, "{scope}");
         }
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_when_to_ask_again_and_others_are_not() {
+        let limits = Limits::default();
+        // So many take far less than the seconds that would allow them all.
+        let most = 100 * REQUESTS_PER_SECOND;
+        assert!((0..most).any(|_| !limits.allows("ci")));
+        assert!(limits.allows("another"));
+        let refused = Failure::too_many("requests with this token").into_response();
+        assert_eq!(refused.status(), 429);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod partitions;
 mod registry;
 mod removed_words;
 mod replicas;
+mod secrets;
 mod steering;
 mod store;
 mod strangers;

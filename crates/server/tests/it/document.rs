@@ -57,6 +57,30 @@ async fn nothing_but_health_is_told_without_the_token() {
 }
 
 #[tokio::test]
+async fn no_operation_is_answered_without_a_token() {
+    let server = Server::start().await;
+    let document: serde_json::Value =
+        serde_json::from_str(&airboss_server::openapi().to_json().unwrap()).unwrap();
+    let mut refused = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace(['{', '}'], "");
+        for method in methods.as_object().unwrap().keys() {
+            let request = axum::http::Request::builder()
+                .method(method.to_uppercase().as_str())
+                .uri(&path)
+                .body(axum::body::Body::empty())
+                .unwrap();
+            let (status, _) = server.send(request).await;
+            // Whoever asks that often without one is told to slow down, which is no answer either.
+            let slowed = status == StatusCode::TOO_MANY_REQUESTS;
+            assert!(slowed || status == StatusCode::UNAUTHORIZED, "{method} {path}: {status}");
+            refused += usize::from(!slowed);
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_said_to_be_not_there() {
     let server = Server::start().await;
     for path in [

@@ -18,6 +18,7 @@ mod connections;
 mod document;
 mod evidence;
 mod harness;
+mod limits;
 mod log;
 mod record;
 mod recording;
