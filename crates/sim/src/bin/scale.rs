@@ -211,6 +211,7 @@ fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Arc<Lane>, Host)> 
                         .min()
                         .context("it goes on")?
                         .max(at);
+                    host.renew(&id, at);
                     host.advance(at);
                     Input::Clock
                 }
