@@ -67,9 +67,7 @@ async fn join(server: &House, folder: &mut House, name: &str) -> Said {
     let token = invited["join_token"].as_str().unwrap().to_owned();
     folder.variables = vec![("AIRBOSS_JOIN_TOKEN", token.leak())];
     let url = server.url();
-    let said = folder
-        .run(&["agent", "join", "--controller", &url])
-        .await;
+    let said = folder.run(&["agent", "join", "--controller", &url]).await;
     folder.variables.clear();
     said
 }

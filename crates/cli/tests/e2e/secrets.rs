@@ -70,24 +70,38 @@ async fn no_secret_is_in_a_log_an_error_the_database_or_the_list_of_processes() 
 
     // What is said, right and wrong.
     let mut said = Vec::new();
-    for words in [&["status"][..], &["doctor"], &["explain", "checkout-1", "--full"]] {
+    for words in [
+        &["status"][..],
+        &["doctor"],
+        &["explain", "checkout-1", "--full"],
+    ] {
         said.push(house.run(words).await.ended(0));
     }
     let nowhere = format!("postgres://airboss:{DATABASE}@127.0.0.1:1/shop");
-    said.push(house.run(&["store", "verify", "--database", &nowhere]).await);
+    said.push(
+        house
+            .run(&["store", "verify", "--database", &nowhere])
+            .await,
+    );
     house.variables.push(("AIRBOSS_TOKEN", GUESS));
     let refused = house.run(&["status"]).await;
     assert_ne!(refused.code, Some(0), "{refused:?}");
     said.push(refused);
     house.variables.pop();
-    for (secret, said) in secrets.iter().flat_map(|it| said.iter().map(move |said| (it, said))) {
+    for (secret, said) in secrets
+        .iter()
+        .flat_map(|it| said.iter().map(move |said| (it, said)))
+    {
         let text = format!("{}{}", said.out, said.err);
         assert!(!text.contains(secret), "{secret} is in: {text}");
     }
 
     // What everybody on the machine sees.
     let running = processes::of_folder(house.path());
-    assert!(running.len() >= 4, "up, serve, agent, a service: {running:?}");
+    assert!(
+        running.len() >= 4,
+        "up, serve, agent, a service: {running:?}"
+    );
     for (_, command) in &running {
         for secret in secrets {
             assert!(!command.contains(secret), "{secret} is in: {command}");
@@ -101,7 +115,9 @@ async fn no_secret_is_in_a_log_an_error_the_database_or_the_list_of_processes() 
     for file in files(house.path()) {
         let bytes = fs::read(&file).unwrap();
         for secret in secrets {
-            let holds = bytes.windows(secret.len()).any(|it| it == secret.as_bytes());
+            let holds = bytes
+                .windows(secret.len())
+                .any(|it| it == secret.as_bytes());
             let is_its_own = secret == own && file.ends_with(".airboss/token");
             assert_eq!(holds, is_its_own, "{secret} and {}", file.display());
         }

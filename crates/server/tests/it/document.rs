@@ -73,7 +73,10 @@ async fn no_operation_is_answered_without_a_token() {
             let (status, _) = server.send(request).await;
             // Whoever asks that often without one is told to slow down, which is no answer either.
             let slowed = status == StatusCode::TOO_MANY_REQUESTS;
-            assert!(slowed || status == StatusCode::UNAUTHORIZED, "{method} {path}: {status}");
+            assert!(
+                slowed || status == StatusCode::UNAUTHORIZED,
+                "{method} {path}: {status}"
+            );
             refused += usize::from(!slowed);
         }
     }

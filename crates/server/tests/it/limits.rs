@@ -9,7 +9,10 @@ use crate::harness::{Server, authorized};
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let server = Server::start().await;
-    for (path, most) in [("/api/v1/rollouts", 2 << 20), ("/agent/v1/report", 32 << 20)] {
+    for (path, most) in [
+        ("/api/v1/rollouts", 2 << 20),
+        ("/agent/v1/report", 32 << 20),
+    ] {
         let request = authorized("POST", path)
             .header("content-type", "application/json")
             .body(Body::from(vec![b' '; most + 1]))

@@ -20,7 +20,6 @@ use super::shelf::Shelf;
 
 pub(super) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-
 /// A deliberately broken store, to prove that its fault is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Broken {

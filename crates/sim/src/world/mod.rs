@@ -25,7 +25,7 @@ use self::eye::Eye;
 use crate::agent::{Agent, AgentFaults, Link};
 use crate::controller::Controller;
 use crate::store::{Broken, Observer, SimStore};
-use crate::story::{CHAOS, Happening, Story};
+use crate::story::{CHAOS, Story};
 use crate::witness::{Finding, Promise, Sight};
 
 /// Requests a second: enough for a verdict within seconds.

@@ -34,9 +34,8 @@ impl Write for Put {
     async fn apply(&self, db: &mut Db) -> Result<Vec<bool>, Fault> {
         let mut added = Vec::with_capacity(self.0.len());
         // What somebody brought at one time is one commit of the record.
-        let together = |a: &NewAttestation, b: &NewAttestation| {
-            a.row.by == b.row.by && a.row.at == b.row.at
-        };
+        let together =
+            |a: &NewAttestation, b: &NewAttestation| a.row.by == b.row.by && a.row.at == b.row.at;
         for brought in self.0.chunk_by(together) {
             put(db, brought, &mut added).await?;
         }
@@ -45,11 +44,7 @@ impl Write for Put {
 }
 
 /// Keeps what one person brought at one time.
-async fn put(
-    db: &mut Db,
-    brought: &[NewAttestation],
-    added: &mut Vec<bool>,
-) -> Result<(), Fault> {
+async fn put(db: &mut Db, brought: &[NewAttestation], added: &mut Vec<bool>) -> Result<(), Fault> {
     let mut known = BTreeSet::new();
     let once: Vec<&AttestationRow> = brought
         .iter()
@@ -112,8 +107,14 @@ async fn put(
         format!("{id} about {digest} was added by {by} ({source})")
     };
     let messages = once.iter().map(message).collect();
-    new.seal_each(db, "attestation_kept", messages, &first.by, micros(first.at))
-        .await
+    new.seal_each(
+        db,
+        "attestation_kept",
+        messages,
+        &first.by,
+        micros(first.at),
+    )
+    .await
 }
 
 pub(super) struct Checked {

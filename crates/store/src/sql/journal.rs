@@ -311,12 +311,7 @@ pub(super) async fn append(db: &mut Db, told: Told<'_>, body: Json) -> Result<()
 }
 
 /// Adds events to the installation's lane, as one commit; none where there are none.
-async fn append_all(
-    db: &mut Db,
-    by: &str,
-    at: i64,
-    events: Vec<NewEvent>,
-) -> Result<(), Fault> {
+async fn append_all(db: &mut Db, by: &str, at: i64, events: Vec<NewEvent>) -> Result<(), Fault> {
     if events.is_empty() {
         return Ok(());
     }

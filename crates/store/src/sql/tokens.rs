@@ -68,7 +68,10 @@ impl Write for Revoke {
         let revoke = Sql::new(REVOKE).bind(&self.id).bind(micros(self.at));
         journal::change(db, &journal::TOKENS, &self.id, revoke, read, |row| Told {
             kind: "token_revoked",
-            message: format!("token {} of {} was revoked by {}", row.id, row.name, self.by),
+            message: format!(
+                "token {} of {} was revoked by {}",
+                row.id, row.name, self.by
+            ),
             by: &self.by,
             at: micros(self.at),
         })
