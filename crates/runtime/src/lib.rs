@@ -22,7 +22,7 @@ mod second;
 pub mod setting;
 mod turn;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,11 +91,11 @@ pub struct Runtime {
 
 /// What lanes and callers share. Locks are held for a map operation only.
 struct Shared {
-    lanes: Mutex<HashMap<LaneId, LaneHandle>>,
+    lanes: Mutex<BTreeMap<LaneId, LaneHandle>>,
     /// When our claims run out.
     claimed_until: Mutex<Timestamp>,
     neighbours: Neighbours,
-    waiting: Mutex<HashMap<String, Vec<oneshot::Sender<Answer>>>>,
+    waiting: Mutex<BTreeMap<String, Vec<oneshot::Sender<Answer>>>>,
     last_event: watch::Sender<u64>,
     look: Notify,
 }
@@ -495,7 +495,7 @@ impl Runtime {
 
     /// Stops all work and gives the lanes back, so that another controller can go on at once.
     pub async fn stop(&self) -> Result<(), StoreError> {
-        for (_, handle) in lock(&self.shared.lanes).drain() {
+        for handle in std::mem::take(&mut *lock(&self.shared.lanes)).into_values() {
             handle.task.abort();
         }
         self.store.release_claims(&self.owner).await

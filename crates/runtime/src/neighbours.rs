@@ -4,7 +4,7 @@
 //! Hints only say when to look; what is true is always read from the store. Agents report to every
 //! controller, so a lane's target is seen here whoever owns the lane.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const JUDGED_MAX: usize = 32;
 
 /// Lanes that other controllers own, as readers see them.
 #[derive(Default)]
-pub(crate) struct Neighbours(Mutex<HashMap<LaneId, watch::Sender<Arc<Snapshot>>>>);
+pub(crate) struct Neighbours(Mutex<BTreeMap<LaneId, watch::Sender<Arc<Snapshot>>>>);
 
 impl Neighbours {
     pub(crate) fn follow(&self, lane: &LaneId) -> Option<watch::Receiver<Arc<Snapshot>>> {
@@ -69,13 +69,15 @@ impl Runtime {
         let (mut told, mut seen) = (false, *self.shared.last_event.borrow());
         loop {
             let is_second = tokio::select! {
+                // In one order: worlds are played again from their seeds.
+                biased;
+                _ = second.tick() => true,
                 hint = hints.changed() => {
                     // Without hints there is the clock.
                     tokio::time::sleep(if hint.is_ok() { TOGETHER } else { LOOK_EVERY }).await;
                     false
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => false,
-                _ = second.tick() => true,
             };
             hints.mark_unchanged();
             let looked = match is_second {

@@ -59,8 +59,9 @@ pub struct Tables {
     pub(super) agents: Agents,
     pub(super) frontier: Frontier,
     pub(super) hashes: BTreeMap<(u8, u64), Hash>,
-    /// What happened, for those who listen; see [`Tables::hints`].
-    happened: watch::Sender<u64>,
+    /// How often something happened, and those who are told; see [`Tables::hints`].
+    happened: u64,
+    listening: Vec<watch::Sender<u64>>,
     /// Of the installation's own lane.
     pub(super) own: LaneTable,
     /// The last commit of each lane whose words were removed.
@@ -79,15 +80,19 @@ pub(super) fn conflict(what: &'static str, detail: String) -> StoreError {
 }
 
 impl Tables {
-    /// Every second thing that happens is hinted at: a hint may be lost.
-    pub(super) fn hints(&self) -> watch::Receiver<u64> {
-        self.happened.subscribe()
+    /// Every second thing that happens is hinted at: a hint may be lost. Each listener has a channel
+    /// of its own, as receivers of one are woken in any order.
+    pub(super) fn hints(&mut self) -> watch::Receiver<u64> {
+        let (sender, receiver) = watch::channel(self.happened);
+        self.listening.push(sender);
+        receiver
     }
-    pub(super) fn hint(&self) {
-        self.happened.send_if_modified(|count| {
-            *count += 1;
-            *count % 2 == 0
-        });
+    pub(super) fn hint(&mut self) {
+        self.happened += 1;
+        if self.happened.is_multiple_of(2) {
+            let count = self.happened;
+            self.listening.retain(|sender| sender.send(count).is_ok());
+        }
     }
     pub(super) fn put_service(&mut self, service: &ServiceRow) {
         let kept = self.services.get(&service.name);
