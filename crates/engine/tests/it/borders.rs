@@ -1,0 +1,115 @@
+//! Where one thing ends and the next begins: what holds exactly there. `mutants.md` says which
+//! changes of the engine these were written to see.
+
+use std::time::Duration;
+
+use airboss_engine::{Input, Outcome};
+use airboss_judge::Verdict;
+use airboss_model::evidence::{ItemState, ItemVerdict, Requirement};
+use airboss_model::manifest::Then;
+use airboss_model::traffic::Weight;
+
+use crate::harness::*;
+
+fn signed(state: ItemState) -> Vec<ItemVerdict> {
+    vec![item(Requirement::Signed, state)]
+}
+
+/// The instances that stable was asked to have last.
+fn stable_instances(world: &World) -> u32 {
+    world.lane.desired.as_ref().unwrap().arms[0].instances
+}
+
+#[test]
+fn a_policy_to_promote_goes_against_no_evidence_and_past_no_silence() {
+    let cases: [(&str, fn(&mut World)); 3] = [
+        ("the evidence forbids to grow the exposure", |world| {
+            let mut said = assessment(Verdict::Undecided);
+            said.hold_growth = true;
+            world.send(&Input::Assessed {
+                rollout: rollout(2),
+                step: 0,
+                assessment: said,
+            });
+        }),
+        ("the artifact's evidence holds no longer", |world| {
+            world.evidence(2, signed(ItemState::BadlySigned));
+        }),
+        ("the data plane does not follow", |world| {
+            world.lose_target();
+        }),
+    ];
+    for (why, happens) in cases {
+        let mut world = World::with_stable();
+        world.judge = Judge::silent();
+        let request = release(2).at_deadline(Then::Promote);
+        world.ship(request.requires(&[Requirement::Signed]));
+        world.evidence(2, signed(ItemState::Passed));
+        world.run_until_phase("observing 0");
+        happens(&mut world);
+        world.run_for(Duration::from_secs(3_600));
+        assert_eq!(phase(&world.lane), "observing 0", "{why}");
+        let told = world.messages("deadline_held");
+        assert!(told[0].ends_with(&format!("; it holds: {why}")), "{told:?}");
+    }
+}
+
+#[test]
+fn instances_that_are_ready_and_held_are_never_late() {
+    let mut world = World::with_stable();
+    world.ship(release(2).requires(&[Requirement::Signed]));
+    world.evidence(2, signed(ItemState::Passed));
+    world.evidence(2, signed(ItemState::BadlySigned));
+    world.run_for(Duration::from_secs(3_000));
+    world.evidence(2, signed(ItemState::Failed));
+    assert_eq!(phase(&world.lane), "preparing 0");
+    world.evidence(2, signed(ItemState::Passed));
+    world.settle();
+    assert_eq!(world.outcome(2), Some(Outcome::Shipped));
+}
+
+#[test]
+fn a_stable_without_any_ready_instance_gets_nobody_back_at_once_however_few_they_are() {
+    let mut world = World::with_stable();
+    world.ship(release(2));
+    world.run_until_phase("observing 0");
+    world.target.unready.insert(rollout(1), 4);
+    world.report();
+    world.abort(2, false);
+    assert_eq!(phase(&world.lane), "rolling back, 10% left");
+    world.target.unready.clear();
+    world.settle();
+    assert_eq!(world.outcome(2), Some(Outcome::Aborted));
+}
+
+#[test]
+fn a_stable_that_loses_more_instances_on_the_way_back_is_given_more() {
+    let mut world = World::with_stable();
+    world.ship(release(2));
+    world.run_until_phase("observing 1");
+    world.target.unready.insert(rollout(1), 2);
+    world.report();
+    world.abort(2, false);
+    assert_eq!(stable_instances(&world), 6);
+    world.target.unready.insert(rollout(1), 3);
+    world.report();
+    assert_eq!(phase(&world.lane), "rolling back, 50% left");
+    assert_eq!(stable_instances(&world), 7);
+}
+
+#[test]
+fn a_forced_way_back_asks_stable_for_nothing_more() {
+    let mut world = World::with_stable();
+    world.ship(release(2));
+    world.run_until_phase("observing 1");
+    world.target.unready.insert(rollout(1), 4);
+    world.target.stuck = true;
+    world.report();
+    world.abort(2, true);
+    world.report();
+    assert_eq!(stable_instances(&world), 4);
+    assert!(!world.happened("rollback_staged"));
+    world.target.stuck = false;
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.exposed(2), Weight::ZERO);
+}
