@@ -88,10 +88,12 @@ async fn freeze() {
             "sql": text.split_whitespace().collect::<Vec<_>>().join(" "),
             "values": values.iter().map(json).collect::<Vec<_>>(),
         });
+        let line = line.to_string();
         let sql = values.into_iter().fold(Sql::begin(&text), Sql::bind);
-        if *taken < TIMES && sql.execute(&mut db).await.is_ok() {
+        let is_new = *taken < TIMES && !lines.contains(&line);
+        if is_new && sql.execute(&mut db).await.is_ok() {
             *taken += 1;
-            lines.push(line.to_string());
+            lines.push(line);
         }
     }
     let never = known.iter().filter(|(_, taken)| **taken == 0);
