@@ -44,7 +44,7 @@ fn json(value: &Value) -> serde_json::Value {
     }
 }
 
-/// True for what asks the database about itself.
+/// True for what asks the database about itself, or is written for one alone.
 fn is_of_one_database(text: &str) -> bool {
     [
         "PRAGMA",
@@ -53,6 +53,7 @@ fn is_of_one_database(text: &str) -> bool {
         "sqlite_",
         "pragma_",
         "schema_steps",
+        "unhex(",
     ]
     .iter()
     .any(|word| text.contains(word))
