@@ -113,3 +113,18 @@ fn a_forced_way_back_asks_stable_for_nothing_more() {
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.exposed(2), Weight::ZERO);
 }
+
+#[test]
+fn a_failure_counts_whatever_step_showed_it_and_a_doubt_only_where_users_are() {
+    let mut world = World::with_stable();
+    world.judge = Judge::silent();
+    world.ship(release(2));
+    world.run_until_phase("observing 0");
+    world.say(2, 0, Verdict::Pass);
+    world.run_until_phase("preparing 1");
+    assert_eq!(world.say(2, 2, Verdict::External).events, []);
+    world.run_until_phase("observing 1");
+    assert_eq!(world.say(2, 0, Verdict::External).events, []);
+    world.say(2, 0, Verdict::Fail);
+    assert_eq!(phase(&world.lane), "rolling back");
+}
