@@ -29,7 +29,7 @@ fn a_policy_to_promote_goes_against_no_evidence_and_past_no_silence() {
             world.send(&Input::Assessed {
                 rollout: rollout(2),
                 step: 0,
-                assessment: said,
+                assessment: said.into(),
             });
         }),
         ("the artifact's evidence holds no longer", |world| {
