@@ -11,6 +11,8 @@ use airboss_model::traffic::Weight;
 
 use crate::harness::*;
 
+type Happens = fn(&mut World);
+
 fn signed(state: ItemState) -> Vec<ItemVerdict> {
     vec![item(Requirement::Signed, state)]
 }
@@ -22,7 +24,7 @@ fn stable_instances(world: &World) -> u32 {
 
 #[test]
 fn a_policy_to_promote_goes_against_no_evidence_and_past_no_silence() {
-    let cases: [(&str, fn(&mut World)); 3] = [
+    let cases: [(&str, Happens); 3] = [
         ("the evidence forbids to grow the exposure", |world| {
             let mut said = assessment(Verdict::Undecided);
             said.hold_growth = true;
