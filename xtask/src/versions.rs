@@ -36,6 +36,12 @@ pub const SLOW: Version = Version {
     faults: "CHECKOUT_LATENCY=+400ms@20%\n",
 };
 
+/// Its autoscaler tries in vain twice a second.
+pub const SCALING: Version = Version {
+    number: "1.4.0",
+    faults: "CHECKOUT_SCALE_ERRORS=2/s\n",
+};
+
 /// Lays a version out in `folder/NUMBER`: the program, its version, and its faults.
 ///
 /// # Errors

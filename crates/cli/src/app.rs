@@ -68,7 +68,9 @@ fn verb(cli: Cli) -> anyhow::Result<ExitCode> {
         }) => Ok(commands::slo::past::burn(&args, &mut io::stdout())?.into()),
         Verb::Slo(SloArgs {
             verb: SloVerb::Backtest(args),
-        }) => Ok(commands::slo::past::run_backtest(&args, &mut io::stdout())?.into()),
+        }) if args.is_recording() => {
+            Ok(commands::slo::past::run_backtest(&args, &mut io::stdout())?.into())
+        }
         Verb::Completions(args) => {
             Ok(commands::completions::run(&args, &mut Console::stdout(global.color))?.into())
         }

@@ -447,16 +447,18 @@ pub struct SloArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum SloVerb {
     /// Say which objectives fit the service's history, and propose others where they do not
-    Suggest(SloSuggestArgs),
+    Suggest(SloServiceArgs),
+    /// Say how releases went through their gates, what the gates did not see, and what each release changed
+    Report(SloServiceArgs),
     /// Say how soon burn-rate rules alert, what is spent by then and when they end
     Burn(BurnArgs),
-    /// Replay a recording of stable against itself: would it have been blamed?
+    /// Try margins on the past: would stable, or a rollout of before, have been blamed?
     Backtest(BacktestArgs),
 }
 
-/// `airboss slo suggest`.
+/// `airboss slo suggest` and `airboss slo report`.
 #[derive(Debug, Clone, Args)]
-pub struct SloSuggestArgs {
+pub struct SloServiceArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
     pub service: String,

@@ -70,6 +70,9 @@ pub struct SliAssessment {
     pub verdict: Verdict,
     /// Whether a step needs this SLI's proof to pass.
     pub critical: bool,
+    /// It only speaks: whatever it says, nothing is taken back or held for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub advisory: bool,
     /// The canary since the start of the rollout.
     pub canary: Rate,
     /// Stable in the same seconds. None where there is no baseline.
@@ -80,6 +83,15 @@ pub struct SliAssessment {
     pub log_e: f64,
     /// Natural logarithm of the evidence that this step's harm is within its budget.
     pub log_pass: f64,
+    /// The `log_e` that fails the release by this SLI alone, where it has an alpha of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_at: Option<f64>,
+    /// The `log_pass` that this SLI needs, where it has a beta of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass_at: Option<f64>,
+    /// The newest half minute's levels of both versions, of a gauge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<[f64; 2]>,
     /// One line for people.
     pub reason: String,
 }

@@ -100,6 +100,13 @@ impl ErrorBudget {
             .map_or(Rate::default(), |ring| ring.sum(window))
     }
 
+    /// The counts of each two hours that are wholly over, with their first second; those without requests are left
+    /// out. Thirty days at the most.
+    pub fn stretches(&self) -> Vec<(u64, Rate)> {
+        let over = self.rings.last().into_iter().flat_map(Ring::over);
+        over.filter(|(_, rate)| rate.requests > 0).collect()
+    }
+
     /// The burn rate over a window; None without requests.
     pub fn burn_rate(&self, window: u64) -> Option<f64> {
         self.window(window)
@@ -236,6 +243,11 @@ mod tests {
         let month = budget.window(PERIOD_SECONDS).requests / 1000;
         assert!((4320..=4332).contains(&month), "{month}");
         assert_eq!(budget.window(3600).requests, 6000);
+        let stretches = budget.stretches();
+        assert_eq!(stretches.len(), 360);
+        let whole = |(t, rate): &(u64, Rate)| t % 7_200 == 0 && rate.requests == 12_000;
+        assert!(stretches.iter().all(whole), "{stretches:?}");
+        assert_eq!(stretches.last().unwrap().0, 40 * 86_400 - 2 * 7_200);
         let status = budget.status(40 * 86_400);
         assert!(
             status.left.abs() < 0.01

@@ -14,6 +14,7 @@ use crate::{
     blocks::BlockSums,
     config::{SliConfig, SliKind},
     dispersion::Dispersion,
+    gauge::Apart,
     judge::{add, step_margin},
     latency::{Buckets, LatencyDiscounts, LatencyTest, TAILS, above},
     member::{Discount, RatioMember},
@@ -53,6 +54,9 @@ pub struct SliCalibration {
     pub dispersion: Dispersion,
     /// How evidence is discounted at each canary weight. Empty: not calibrated.
     pub steps: Vec<StepDiscounts>,
+    /// How far apart stable's instances are in a gauge, in its unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
 }
 
 /// How one SLI's evidence is discounted at one canary weight.
@@ -96,6 +100,7 @@ struct History {
     total: Rate,
     shape: Vec<f64>,
     dispersion: Dispersion,
+    apart: Apart,
 }
 
 /// Stable's instances divided for one weight.
@@ -150,6 +155,7 @@ impl Calibrator {
                 }
             ],
             dispersion: Dispersion::default(),
+            apart: Apart::default(),
         });
         Ok(Self {
             slis: slis.collect(),
@@ -182,7 +188,13 @@ impl Calibrator {
             match self.config.slis[index].kind {
                 SliKind::Ratio { .. } => self.observe_ratio(t, index, stable, &numbers),
                 SliKind::Latency { .. } => self.observe_latency(t, index, stable, &numbers),
-                SliKind::Events | SliKind::Gauge { .. } | SliKind::Throughput => {}
+                SliKind::Gauge { .. } => {
+                    let rows = stable.instances.iter().zip(&numbers);
+                    let levels = rows
+                        .filter_map(|(row, number)| Some((*number, row.gauge(index).flatten()?)));
+                    self.slis[index].apart.observe(t, levels);
+                }
+                SliKind::Events | SliKind::Throughput => {}
             }
         }
     }
@@ -355,6 +367,7 @@ impl Calibrator {
                         .filter_map(|split| split.discounts(index, history))
                         .collect()
                 },
+                spread: history.apart.finish(),
             }
         });
         Calibration {
@@ -484,7 +497,12 @@ impl Split {
 impl SplitSli {
     fn new(sli: &SliConfig, config: &Config, next_weight: f64, subsets: usize) -> Self {
         let fail = sli.fail_margin();
-        let pass = step_margin(sli.pass_margin(), sli.kind, config.harm_budget, next_weight);
+        let pass = step_margin(
+            sli.pass_margin(),
+            sli.kind,
+            config.harm_budget(sli),
+            next_weight,
+        );
         let (player, alternatives) = match sli.kind {
             SliKind::Ratio { better } => (
                 Player::Ratio(Box::new(RatioMember::new(better, fail, pass, None, None))),

@@ -106,6 +106,20 @@ pub struct SliConfig {
     /// others, a quarter of that where the SLI is not critical.
     #[serde(default)]
     pub weight: Option<f64>,
+    /// The chance that this SLI ever rolls back a release that is within its margin. It is a part of
+    /// the config's alpha; SLIs without one divide what is left. None: by `weight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// The chance of passing a step that is beyond this SLI's pass margin. None: the config's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta: Option<f64>,
+    /// What the next step may add of what this SLI calls bad, as a share of its requests. None: the
+    /// config's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harm_budget: Option<f64>,
+    /// It only speaks: it neither rolls a release back nor holds one, and has no part of alpha.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub advisory: bool,
 }
 
 fn yes() -> bool {
@@ -138,6 +152,10 @@ impl SliConfig {
             pass: None,
             critical: true,
             weight: None,
+            alpha: None,
+            beta: None,
+            harm_budget: None,
+            advisory: false,
         }
     }
 
@@ -229,7 +247,14 @@ impl SliConfig {
     /// Whether a step waits for this SLI's proof. Events, gauges and throughput can fail a release;
     /// they are too rare or too slow to prove anything within a step, so they only need data.
     pub fn needs_proof(&self) -> bool {
-        self.critical && matches!(self.kind, SliKind::Ratio { .. } | SliKind::Latency { .. })
+        self.critical
+            && !self.advisory
+            && matches!(self.kind, SliKind::Ratio { .. } | SliKind::Latency { .. })
+    }
+
+    /// Whether its test can prove a step at all: gauges and throughput only ever speak against one.
+    pub(crate) fn can_prove(&self) -> bool {
+        !self.advisory && !matches!(self.kind, SliKind::Gauge { .. } | SliKind::Throughput)
     }
 
     fn raw_weight(&self) -> f64 {
@@ -314,6 +339,24 @@ pub enum ConfigError {
     /// Two SLIs share a name.
     #[error("two SLIs are named `{0}`; names must be unique")]
     DuplicateName(String),
+    /// Every SLI is advisory.
+    #[error(
+        "every SLI is advisory: nothing could fail a release or pass a step; let at least one decide"
+    )]
+    OnlyAdvisory,
+    /// The SLIs' own alphas leave nothing for the others, or are more than the whole.
+    #[error(
+        "the SLIs' own alphas add up to {own}, and {alpha} is the whole's{}",
+        if *.others { ", of which the SLIs without one need a part" } else { "" }
+    )]
+    Shares {
+        /// Their sum.
+        own: f64,
+        /// The config's alpha.
+        alpha: f64,
+        /// Whether there are SLIs without an alpha of their own.
+        others: bool,
+    },
     /// The edges do not rise, or there are too many, or none where latency is judged.
     #[error("latency_edges_ms: {0}")]
     Edges(String),
@@ -374,7 +417,29 @@ impl Config {
             }
             self.validate_sli(sli)?;
         }
+        self.validate_shares()
+    }
+
+    fn validate_shares(&self) -> Result<(), ConfigError> {
+        if self.slis.iter().all(|sli| sli.advisory) {
+            return Err(ConfigError::OnlyAdvisory);
+        }
+        let (own, alpha) = (self.own_alphas(), self.alpha);
+        let others = self.deciding().any(|sli| sli.alpha.is_none());
+        // What was written as percentages adds up to a little more or less.
+        let slack = alpha * 1e-9;
+        if own > alpha + slack || (others && own >= alpha - slack) {
+            return Err(ConfigError::Shares { own, alpha, others });
+        }
         Ok(())
+    }
+
+    fn deciding(&self) -> impl Iterator<Item = &SliConfig> {
+        self.slis.iter().filter(|sli| !sli.advisory)
+    }
+
+    fn own_alphas(&self) -> f64 {
+        self.deciding().filter_map(|sli| sli.alpha).sum()
     }
 
     fn validate_edges(&self) -> Result<(), ConfigError> {
@@ -404,9 +469,23 @@ impl Config {
         if let Some(weight) = sli.weight {
             within(&format!("{name}: weight"), weight, 0.0, 1e6)?;
         }
+        for (what, chance) in [
+            ("alpha", sli.alpha),
+            ("beta", sli.beta),
+            ("harm_budget", sli.harm_budget),
+        ] {
+            if let Some(chance) = chance {
+                within(&format!("{name}: {what}"), chance, 0.0, 1.0)?;
+            }
+        }
         for (what, margin) in [("fail", sli.fail_margin()), ("pass", sli.pass_margin())] {
             within(&format!("{name}: {what}.rho"), margin.rho, 0.0, 1e3)?;
-            within(&format!("{name}: {what}.delta"), margin.delta, -1.0, 1e6)?;
+            // A gauge's is in its own unit: bytes, dollars.
+            let (low, high) = match sli.kind {
+                SliKind::Gauge { .. } => (-1e18, 1e18),
+                _ => (-1.0, 1e6),
+            };
+            within(&format!("{name}: {what}.delta"), margin.delta, low, high)?;
         }
         if let SliKind::Latency { under_ms } = sli.kind {
             if self.latency_edges_ms.is_empty() {
@@ -421,12 +500,39 @@ impl Config {
         Ok(())
     }
 
-    /// Each SLI's share of alpha; the shares add up to 1.
+    /// Each SLI's share of alpha. The shares add up to 1 at the most, so that the evidence's weighted
+    /// sum reaches 1/alpha with a chance of alpha at the most (Ville; by the SLIs it is the union
+    /// bound: each alone reaches its part with a chance of its part).
+    ///
+    /// An SLI with an alpha of its own has that part, an advisory one none; the others divide what is left
+    /// by [`SliConfig::weight`].
     pub fn weights(&self) -> Vec<f64> {
-        let total: f64 = self.slis.iter().map(SliConfig::raw_weight).sum();
+        let left = 1.0 - self.own_alphas() / self.alpha;
+        let dividing = self.deciding().filter(|sli| sli.alpha.is_none());
+        let total: f64 = dividing.map(SliConfig::raw_weight).sum();
         self.slis
             .iter()
-            .map(|sli| sli.raw_weight() / total)
+            .map(|sli| match sli.alpha {
+                _ if sli.advisory => 0.0,
+                Some(own) => own / self.alpha,
+                None => left * (sli.raw_weight() / total),
+            })
             .collect()
+    }
+
+    /// The log-evidence at which an SLI would fail a release by itself, as it is said to people: of an
+    /// SLI with an alpha of its own that part's, else the whole's.
+    pub fn fail_at(&self, sli: &SliConfig) -> f64 {
+        -sli.alpha.unwrap_or(self.alpha).ln()
+    }
+
+    /// The log-evidence at which an SLI proves a step: ln(1/beta).
+    pub fn pass_at(&self, sli: &SliConfig) -> f64 {
+        -sli.beta.unwrap_or(self.beta).ln()
+    }
+
+    /// What the next step may add of what an SLI calls bad.
+    pub fn harm_budget(&self, sli: &SliConfig) -> f64 {
+        sli.harm_budget.unwrap_or(self.harm_budget)
     }
 }

@@ -133,9 +133,13 @@ impl std::fmt::Display for Explanation {
         )?;
         for sli in &self.slis {
             let (share, e) = (words::percent(sli.weight), words::significant(sli.e));
+            let share = match sli.weight {
+                0.0 => "advisory".to_owned(),
+                _ => format!("{share} of alpha"),
+            };
             writeln!(
                 f,
-                "  {}: {share} of alpha, e = {e}, dispersion {}",
+                "  {}: {share}, e = {e}, dispersion {}",
                 sli.name,
                 words::significant(sli.phi)
             )?;

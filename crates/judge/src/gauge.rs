@@ -10,6 +10,8 @@
 //! A leak is a slope: the growth of canary minus stable from block to block, tested alike, while
 //! the canary already lies above stable, so that a process that warms up is no leak.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Better, Margin};
@@ -24,6 +26,55 @@ const R: f64 = 10.0;
 const LEVEL_SHARE: f64 = 0.7;
 /// The least spread, relative to stable's level: no gauge is told apart below 1 %.
 const FINEST: f64 = 0.01;
+/// Blocks behind the warm-up after which a gauge that is far beyond its margin has failed a release by
+/// itself, with a tenth of alpha's capital or more: a step waits for them.
+const LOOKS: f64 = 4.0;
+/// Blocks that a history needs before it tells the spread.
+const ENOUGH_BLOCKS: f64 = 20.0;
+
+/// Learns how far a half minute's mean of one of stable's instances is from that of the others: the root mean
+/// square, lasting differences between instances included.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Apart {
+    block: u64,
+    /// Sum and number of an instance's readings in the open block, by its number.
+    open: BTreeMap<usize, (f64, f64)>,
+    blocks: f64,
+    squares: f64,
+    compared: f64,
+}
+
+impl Apart {
+    pub(crate) fn observe(&mut self, t: u64, levels: impl Iterator<Item = (usize, f64)>) {
+        if self.block != t / BLOCK_SECONDS {
+            self.close();
+            self.block = t / BLOCK_SECONDS;
+        }
+        for (number, level) in levels {
+            let (sum, count) = self.open.entry(number).or_default();
+            (*sum, *count) = (*sum + level, *count + 1.0);
+        }
+    }
+
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        let means: Vec<f64> = open.values().map(|(sum, count)| sum / count).collect();
+        if means.len() < 2 {
+            return;
+        }
+        let (sum, others) = (means.iter().sum::<f64>(), means.len() as f64 - 1.0);
+        for mean in &means {
+            self.squares += (mean - (sum - mean) / others).powi(2);
+            self.compared += 1.0;
+        }
+        self.blocks += 1.0;
+    }
+
+    /// What is known so far; None before [`ENOUGH_BLOCKS`] of at least two instances.
+    pub(crate) fn finish(&self) -> Option<f64> {
+        (self.blocks >= ENOUGH_BLOCKS).then(|| (self.squares / self.compared).sqrt())
+    }
+}
 
 /// Evidence that the mean of a series is above 0.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -33,15 +84,31 @@ struct Positive {
     seen: f64,
     mean: f64,
     squares: f64,
+    /// The spread is known and no block was seen: the first one tells the mean.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    known: bool,
 }
 
 impl Positive {
+    /// A series of which the spread is known as from [`WARM_UP`] blocks.
+    fn known(spread: f64) -> Self {
+        Self {
+            seen: WARM_UP,
+            known: true,
+            squares: spread * spread * (WARM_UP - 1.0),
+            ..Self::default()
+        }
+    }
+
     /// Takes a block's difference; it is scaled by what earlier blocks showed.
     fn observe(&mut self, difference: f64, counts: bool, finest: f64) {
         if self.seen >= WARM_UP && counts {
             let spread = (self.squares / (self.seen - 1.0)).sqrt().max(finest);
             self.sum += (difference / spread).clamp(-CLIP, CLIP);
             self.counted += 1.0;
+        }
+        if std::mem::take(&mut self.known) {
+            self.mean = difference;
         }
         // Welford's running variance.
         self.seen += 1.0;
@@ -73,6 +140,13 @@ fn log_normal_cdf(z: f64) -> f64 {
     if z < 0.0 { tail.ln() } else { (-tail).ln_1p() }
 }
 
+fn sign(better: Better) -> f64 {
+    match better {
+        Better::Lower => 1.0,
+        Better::Higher => -1.0,
+    }
+}
+
 /// A gauge's comparison with stable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GaugeTest {
@@ -87,15 +161,17 @@ pub struct GaugeTest {
 }
 
 impl GaugeTest {
-    /// A test without evidence.
-    pub fn new(better: Better, margin: Margin) -> Self {
+    /// A test without evidence. One that knows the spread from a history needs no blocks to
+    /// learn it.
+    pub fn new(better: Better, margin: Margin, spread: Option<f64>) -> Self {
+        let level = spread.map_or_else(Positive::default, Positive::known);
         Self {
             better,
             margin,
             block: 0,
             open: [(0.0, 0); 2],
             last: None,
-            level: Positive::default(),
+            level,
             slope: Positive::default(),
         }
     }
@@ -118,11 +194,7 @@ impl GaugeTest {
             return;
         }
         let (c, b) = (c.0 / c.1 as f64, b.0 / b.1 as f64);
-        let sign = if self.better == Better::Lower {
-            1.0
-        } else {
-            -1.0
-        };
+        let sign = sign(self.better);
         let finest = FINEST * b.abs().max(f64::MIN_POSITIVE);
         self.level
             .observe(sign * (c - self.margin.edge(b)), true, finest);
@@ -132,6 +204,12 @@ impl GaugeTest {
                 .observe(growth, sign * (last_c - last_b) > 0.0, finest);
         }
         self.last = Some([c, b]);
+    }
+
+    /// Seconds of readings that it needs still before it could have spoken.
+    pub fn seconds_to_look(&self) -> u64 {
+        let blocks = (WARM_UP - self.level.seen).max(0.0) + (LOOKS - self.level.counted).max(0.0);
+        blocks as u64 * BLOCK_SECONDS
     }
 
     /// Evidence against the release; 1 is none.
@@ -156,7 +234,7 @@ mod tests {
 
     /// A slow wave and a fast one stand for a gauge's noise.
     fn run_as(better: Better, rho: f64, canary: impl Fn(f64) -> f64) -> f64 {
-        let mut test = GaugeTest::new(better, Margin { rho, delta: 0.0 });
+        let mut test = GaugeTest::new(better, Margin { rho, delta: 0.0 }, None);
         for t in 0..3600_u64 {
             let s = t as f64;
             let noise = 3.0 * (s / 17.0).sin() + 2.0 * (s / 211.0).cos();
@@ -175,6 +253,33 @@ mod tests {
             run(|s| 100.0 - 60.0 * (-s / 600.0).exp()) < 2.0,
             "a warm-up"
         );
+    }
+
+    #[test]
+    fn a_gauge_whose_past_is_known_is_found_within_two_minutes_and_needs_seven_without() {
+        let margin = Margin {
+            rho: 1.1,
+            delta: 0.0,
+        };
+        let wave = |n: usize, t: u64| 100.0 + 3.0 * ((t as f64 + 31.0 * n as f64) / 17.0).sin();
+        let mut past = Apart::default();
+        for t in 0..1_200 {
+            past.observe(t, (0..4).map(|n| (n, wave(n, t))));
+        }
+        let known = past.finish().unwrap();
+        assert!((0.05..3.5).contains(&known), "{known:?}");
+        for (known, most, least) in [(Some(known), 121, 120), (None, 421, 420)] {
+            let mut test = GaugeTest::new(Better::Lower, margin, known);
+            assert_eq!(test.seconds_to_look(), least);
+            let found = (0..600).find(|t| {
+                test.observe(*t, 1.5 * wave(5, *t), wave(1, *t));
+                test.seconds_to_look() == 0 && test.e() > 1_000.0
+            });
+            assert!(found.is_some_and(|t| t <= most), "{found:?}");
+            let mut sound = GaugeTest::new(Better::Lower, margin, known);
+            (0..3_600).for_each(|t| sound.observe(t, wave(5, t), wave(1, t)));
+            assert!(sound.e() < 20.0, "{}", sound.e());
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Judge {
                 step_margin(
                     sli.pass_margin(),
                     sli.kind,
-                    self.config.harm_budget,
+                    self.config.harm_budget(sli),
                     next_weight,
                 ),
             );
@@ -260,11 +260,12 @@ impl Judge {
         &self.config
     }
 
-    /// Evidence over all SLIs; 1 is none.
+    /// Evidence over all SLIs that decide; 1 is none.
     pub(crate) fn e(&self) -> f64 {
         self.slis
             .iter()
             .zip(&self.weights)
+            .filter(|(_, weight)| **weight > 0.0)
             .map(|(state, weight)| weight * state.e())
             .sum()
     }

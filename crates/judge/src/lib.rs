@@ -94,6 +94,7 @@ pub mod recording;
 mod ring;
 pub mod roster;
 pub mod routing;
+pub mod season;
 pub mod shape;
 mod shapes;
 mod sli;

@@ -69,7 +69,7 @@ pub fn plan_step(
     let pass = step_margin(
         sli.pass_margin(),
         sli.kind,
-        config.harm_budget,
+        config.harm_budget(sli),
         next_weight.unwrap_or(1.0),
     );
     let information = ratio::information(arms.0, arms.1, base, base, pass);
@@ -80,7 +80,7 @@ pub fn plan_step(
         base > edge
     };
     let seconds_to_pass =
-        (good_side && edge < 1.0 && information > 1e-9).then(|| -config.beta.ln() / information);
+        (good_side && edge < 1.0 && information > 1e-9).then(|| config.pass_at(sli) / information);
     let smallest_found = smallest_found(config, sli, better, base, arms, deadline);
     let advice = advice(seconds_to_pass, smallest_found, weight, deadline, arms);
     Some(StepPlan {
@@ -107,6 +107,7 @@ pub fn seconds_to_fail(
     let edge = margin.edge(base);
     let mut slis = config.slis.iter().zip(config.weights());
     let share = slis.find(|(it, _)| it.name == sli.name);
+    let share = share.filter(|(it, _)| !it.advisory);
     let share = share.map_or(1.0, |(_, weight)| weight);
     let (n_c, n_b) = arms;
     let seconds = |(effect, mass): (f64, f64)| {

@@ -123,6 +123,12 @@ pub struct Row {
     /// The same for SLIs that count some of the requests only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub of: BTreeMap<String, Rate>,
+    /// Levels by the name of the gauge: 0 or more.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub levels: BTreeMap<String, f64>,
+    /// Events of this second by the name of the SLI.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub events: BTreeMap<String, u64>,
     /// Requests by route, to compare what the two versions are asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: BTreeMap<String, u64>,
@@ -161,6 +167,10 @@ pub enum Mark {
         /// What it was judged by.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         config: Option<Box<Config>>,
+        /// What each SLI measures, in words of the writer: only where they are alike can a rollout be
+        /// judged by another's rules.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        measures: BTreeMap<String, String>,
         /// What the judge knew of the service.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         history: Option<Box<Calibration>>,

@@ -104,6 +104,13 @@ impl Ring {
         sum
     }
 
+    /// The cells that are wholly over, oldest first, each with its first second.
+    pub(crate) fn over(&self) -> impl Iterator<Item = (u64, Rate)> + '_ {
+        let oldest = self.newest.saturating_sub(self.length as u64 - 1);
+        let cells = oldest..self.newest;
+        cells.map(|number| (number * self.seconds, self.cell(self.slot(number))))
+    }
+
     fn slot(&self, number: u64) -> usize {
         (number % self.length as u64) as usize
     }

@@ -111,7 +111,10 @@ impl SliState {
                 None,
                 Some(RARE),
             ))),
-            SliKind::Gauge { better } => Test::Gauge(Box::new(GaugeTest::new(better, fail))),
+            SliKind::Gauge { better } => {
+                let spread = history.and_then(|history| history.spread);
+                Test::Gauge(Box::new(GaugeTest::new(better, fail, spread)))
+            }
             SliKind::Throughput => Test::Throughput(Box::new(ThroughputTest::new(fail.rho))),
         };
         Self {
@@ -327,8 +330,19 @@ impl SliState {
         }
     }
 
+    /// Without a baseline there is nothing to compare with; that there is data is known all the same.
+    fn hear_alone(&mut self, t: u64, has: bool) {
+        self.hear(t, has, false);
+        if has {
+            self.last_data = Some(t);
+        }
+    }
+
     fn observe_events(&mut self, index: usize, context: &TickContext<'_>) -> u64 {
         let Some(baseline) = &context.tick.baseline else {
+            let mut rows = context.tick.canary.instances.iter();
+            let has = rows.any(|row| row.events(index).is_some());
+            self.hear_alone(context.tick.t, has);
             return 0;
         };
         let mut refused = 0;
@@ -359,6 +373,9 @@ impl SliState {
 
     fn observe_gauge(&mut self, index: usize, context: &TickContext<'_>) -> u64 {
         let Some(baseline) = &context.tick.baseline else {
+            let mut rows = context.tick.canary.instances.iter();
+            let has = rows.any(|row| row.gauge(index).flatten().is_some());
+            self.hear_alone(context.tick.t, has);
             return 0;
         };
         let mut refused = 0;
@@ -489,6 +506,14 @@ impl SliState {
             Test::Ratio(member) => member.seconds_to_pass(needed, discounts.threshold),
             Test::Latency(test) => test.seconds_to_pass(needed, &discounts),
             Test::Gauge(_) | Test::Throughput(_) => None,
+        }
+    }
+
+    /// Seconds that a gauge must be watched still before it could have spoken.
+    pub(crate) fn seconds_to_look(&self) -> u64 {
+        match &self.test {
+            Test::Gauge(test) => test.seconds_to_look(),
+            _ => 0,
         }
     }
 

@@ -27,18 +27,38 @@ fn holds_growth(judge: &Judge) -> bool {
     judge.e() * judge.config.alpha.sqrt() >= 1.0
 }
 
-/// Every critical SLI's proof of the step holds; where none is critical, every SLI's.
+/// The step's proof holds and nothing speaks against it. Gauges prove nothing; they are waited for until
+/// they could have spoken.
 pub(crate) fn proven(judge: &Judge) -> bool {
+    proofs_hold(judge) && !holds_growth(judge) && looking(judge).is_none()
+}
+
+/// Every critical SLI's proof of the step; where none is critical, every SLI's that can prove anything.
+fn proofs_hold(judge: &Judge) -> bool {
     let any = judge.config.slis.iter().any(SliConfig::needs_proof);
-    !holds_growth(judge)
-        && judge
-            .slis
-            .iter()
-            .zip(&judge.config.slis)
-            .all(|(state, sli)| {
-                let must = if any { sli.needs_proof() } else { true };
-                !must || (state.ticks > 0 && state.log_pass(judge.step.alone) >= pass_at(judge))
-            })
+    let must = |sli: &SliConfig| match any {
+        true => sli.needs_proof(),
+        false => sli.can_prove(),
+    };
+    let mut slis = judge.slis.iter().zip(&judge.config.slis);
+    judge.config.slis.iter().any(must)
+        && slis.all(|(state, sli)| {
+            !must(sli)
+                || (state.ticks > 0
+                    && state.log_pass(judge.step.alone) >= judge.config.pass_at(sli))
+        })
+}
+
+/// A gauge that has not been looked at for long enough to speak, and the seconds that it needs still.
+fn looking(judge: &Judge) -> Option<(usize, u64)> {
+    if judge.step.alone {
+        return None;
+    }
+    let slis = judge.slis.iter().zip(&judge.config.slis).enumerate();
+    slis.filter(|(_, (_, sli))| !sli.advisory)
+        .map(|(index, (state, _))| (index, state.seconds_to_look()))
+        .filter(|(_, seconds)| *seconds > 0)
+        .max_by_key(|(_, seconds)| *seconds)
 }
 
 /// Everything there is to say.
@@ -93,7 +113,13 @@ fn assess_sli(judge: &Judge, index: usize) -> SliAssessment {
     let (state, sli) = (&judge.slis[index], &judge.config.slis[index]);
     let alone = judge.step.alone;
     let (log_e, log_pass) = (state.e().ln(), state.log_pass(alone));
-    let verdict = if judge.failed.is_some() && is_to_blame(judge, index) {
+    let config = &judge.config;
+    let fails = if sli.advisory {
+        log_e >= config.fail_at(sli)
+    } else {
+        judge.failed.is_some() && is_to_blame(judge, index)
+    };
+    let verdict = if fails {
         Verdict::Fail
     } else if is_stale(judge, state) {
         Verdict::NotEnoughData
@@ -104,7 +130,7 @@ fn assess_sli(judge: &Judge, index: usize) -> SliAssessment {
         Verdict::InstanceFault
     } else if state.external.both_suffer() && !holds_growth(judge) {
         Verdict::External
-    } else if log_pass >= pass_at(judge) {
+    } else if log_pass >= config.pass_at(sli) {
         Verdict::Pass
     } else {
         Verdict::Undecided
@@ -114,14 +140,24 @@ fn assess_sli(judge: &Judge, index: usize) -> SliAssessment {
         name: sli.name.clone(),
         verdict,
         critical: sli.needs_proof(),
+        advisory: sli.advisory,
         canary: state.canary,
         baseline,
         bound: state.bound(alone),
         log_e,
         log_pass,
+        fail_at: sli.alpha.map(|_| config.fail_at(sli)),
+        pass_at: sli.beta.map(|_| config.pass_at(sli)),
+        levels: match &state.test {
+            Test::Gauge(test) => test.levels(),
+            _ => None,
+        },
         reason: String::new(),
     };
     assessment.reason = sli_reason(judge, state, &assessment);
+    if sli.advisory {
+        assessment.reason += "; advisory: it decides nothing";
+    }
     assessment
 }
 
@@ -135,16 +171,16 @@ fn is_to_blame(judge: &Judge, index: usize) -> bool {
 fn sli_reason(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
     let name = &sli.name;
     let seen = comparison(judge, state, sli);
-    let fail_limit = words::odds(fail_at(judge));
+    let fail_limit = words::odds(sli.fail_at.unwrap_or(fail_at(judge)));
+    let pass_limit = words::odds(sli.pass_at.unwrap_or(pass_at(judge)));
     match sli.verdict {
         Verdict::Fail => format!(
             "{name}: {seen}; odds {} against this being within the margin; limit {fail_limit}",
             words::odds(sli.log_e)
         ),
         Verdict::Pass => format!(
-            "{name}: {seen}; odds {} that this step's harm is within its budget; needed {}",
-            words::odds(sli.log_pass),
-            words::odds(pass_at(judge))
+            "{name}: {seen}; odds {} that this step's harm is within its budget; needed {pass_limit}",
+            words::odds(sli.log_pass)
         ),
         Verdict::External => format!(
             "{name}: {seen}; both versions suffer alike, so the cause lies outside the release"
@@ -157,11 +193,14 @@ fn sli_reason(judge: &Judge, state: &SliState, sli: &SliAssessment) -> String {
             )
         }
         Verdict::NotEnoughData => format!("{name}: {}", missing(judge, state)),
+        _ if matches!(state.test, Test::Gauge(_)) => format!(
+            "{name}: {seen}; odds {} against the release (limit {fail_limit})",
+            words::odds(sli.log_e),
+        ),
         _ => format!(
-            "{name}: {seen}; odds {} against the release (limit {fail_limit}), {} for the step (needed {})",
+            "{name}: {seen}; odds {} against the release (limit {fail_limit}), {} for the step (needed {pass_limit})",
             words::odds(sli.log_e),
             words::odds(sli.log_pass),
-            words::odds(pass_at(judge))
         ),
     }
 }
@@ -265,8 +304,9 @@ fn conclude(judge: &Judge, slis: &[SliAssessment]) -> (Verdict, String) {
         Verdict::External,
         Verdict::NotEnoughData,
     ] {
-        if slis.iter().any(|sli| sli.verdict == verdict) {
-            return (verdict, first_reason(slis, verdict));
+        let decides = |sli: &&SliAssessment| sli.verdict == verdict && !sli.advisory;
+        if let Some(sli) = slis.iter().find(decides) {
+            return (verdict, sli.reason.clone());
         }
     }
     if judge.config.hold_unlike
@@ -292,7 +332,7 @@ fn conclude(judge: &Judge, slis: &[SliAssessment]) -> (Verdict, String) {
 
 fn first_reason(slis: &[SliAssessment], verdict: Verdict) -> String {
     slis.iter()
-        .find(|sli| sli.verdict == verdict)
+        .find(|sli| sli.verdict == verdict && !sli.advisory)
         .map(|sli| sli.reason.clone())
         .unwrap_or_default()
 }
@@ -315,7 +355,11 @@ fn undecided_reason(judge: &Judge, slis: &[SliAssessment]) -> String {
     // What is closest to failing the release is what a person wants to see; else what lags behind.
     let odds = judge.e().ln();
     let shown = if odds > 1.0 {
-        slis.iter().max_by(|a, b| a.log_e.total_cmp(&b.log_e))
+        slis.iter()
+            .filter(|sli| !sli.advisory)
+            .max_by(|a, b| a.log_e.total_cmp(&b.log_e))
+    } else if let Some((index, _)) = looking(judge).filter(|_| proofs_hold(judge)) {
+        slis.get(index)
     } else {
         slis.iter()
             .filter(|sli| sli.critical)
@@ -331,7 +375,7 @@ fn undecided_reason(judge: &Judge, slis: &[SliAssessment]) -> String {
     reason
 }
 
-/// The slowest critical SLI's missing proof over its information per second.
+/// The slowest critical SLI's missing proof over its information per second, or what a gauge needs.
 fn seconds_to_verdict(judge: &Judge, verdict: Verdict) -> Option<f64> {
     if verdict != Verdict::Undecided {
         return None;
@@ -341,9 +385,10 @@ fn seconds_to_verdict(judge: &Judge, verdict: Verdict) -> Option<f64> {
         .iter()
         .zip(&judge.config.slis)
         .filter(|(_, sli)| sli.critical);
-    let seconds =
-        critical.map(|(state, _)| state.seconds_to_pass(pass_at(judge), judge.step.alone));
+    let seconds = critical
+        .map(|(state, sli)| state.seconds_to_pass(judge.config.pass_at(sli), judge.step.alone));
     seconds
+        .chain(looking(judge).map(|(_, seconds)| Some(seconds as f64)))
         .collect::<Option<Vec<f64>>>()?
         .into_iter()
         .reduce(f64::max)

@@ -10,6 +10,7 @@
 pub mod evidence;
 pub mod id;
 pub mod manifest;
+pub mod metrics;
 pub mod origin;
 pub mod route;
 pub mod status_set;

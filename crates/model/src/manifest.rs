@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod access;
 mod decode;
 mod diagnostic;
+mod guardrail;
 mod read;
 mod rules;
 mod schema;
@@ -20,8 +21,11 @@ mod template;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use guardrail::{Better, Bound, Guardrail, InvalidBound, Measured, Unit};
 pub use read::{BYTES_MAX, Document, FINDINGS_MAX, Resource, parse, parse_bytes};
-pub use rules::{ENTRIES_MAX, INSTANCES_MAX, KEEP_MAX, PLACEHOLDERS, SLOS_MAX, STEPS_MAX};
+pub use rules::{
+    ENTRIES_MAX, GUARDRAILS_MAX, INSTANCES_MAX, KEEP_MAX, PLACEHOLDERS, SLOS_MAX, STEPS_MAX,
+};
 pub use schema::schema;
 pub use secrets::is_secret_name;
 pub use slo::{
@@ -51,7 +55,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// What the splitter tells apart for it: the routes of its SLOs, then the others it names.
+    /// What is measured for it: the routes of its SLOs, then the others it names; the series of its guardrails.
     pub fn measure(&self) -> Measure {
         let slos = self.spec.slos.iter().flat_map(|slo| &slo.routes);
         let mut routes: Vec<RoutePattern> = Vec::new();
@@ -60,9 +64,16 @@ impl Service {
                 routes.push(route.clone());
             }
         }
+        let mut metrics = Vec::new();
+        for series in self.spec.guardrails.iter().flat_map(Guardrail::series) {
+            if !metrics.contains(series) {
+                metrics.push(series.clone());
+            }
+        }
         Measure {
             routes,
             cohort: self.spec.requests.cohort.clone(),
+            metrics,
         }
     }
 }
@@ -106,6 +117,10 @@ pub struct ServiceSpec {
     /// What users were promised.
     #[serde(default)]
     pub slos: Vec<Slo>,
+    /// Metrics of the instances themselves that a release must not make worse.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub guardrails: Vec<Guardrail>,
     /// How sure verdicts must be.
     #[serde(default, skip_serializing_if = "Judging::is_default")]
     pub judge: Judging,
@@ -226,6 +241,18 @@ pub struct ProcessTarget {
     /// How long an instance may take to answer before the splitter answers 504.
     #[serde(default = "thirty_seconds")]
     pub response_timeout: Span,
+    /// Where an instance publishes its metrics, for guardrails.
+    #[serde(default = "metrics_page", skip_serializing_if = "is_metrics_page")]
+    #[schemars(extend("pattern" = "^/"))]
+    pub metrics: String,
+}
+
+fn metrics_page() -> String {
+    "/metrics".to_owned()
+}
+
+fn is_metrics_page(path: &String) -> bool {
+    *path == metrics_page()
 }
 
 /// How to tell that an instance is ready: a GET that answers 2xx or 3xx, or, without `http`,

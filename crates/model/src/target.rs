@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ProcessTarget;
+use crate::metrics::Series;
 use crate::route::RoutePattern;
 use crate::traffic::{NAMED_ROUTES_MAX, Weight};
 use crate::{ArmId, Digest, LaneId, ReleaseId, Span, Timestamp};
@@ -66,8 +67,8 @@ pub struct DesiredTraffic {
     pub measure: Measure,
 }
 
-/// What the splitter tells apart when it counts. Whatever is said here, every version is counted
-/// alike.
+/// What is measured: what the splitter tells apart when it counts, and what instances are asked for.
+/// Whatever is said here, every version is measured alike.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Measure {
     /// Routes with a place of their own, those that SLOs are about first.
@@ -76,6 +77,9 @@ pub struct Measure {
     /// The request header whose value is a user's cohort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohort: Option<String>,
+    /// Series to read off each instance's own page of metrics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Series>,
 }
 
 impl Measure {
@@ -84,6 +88,11 @@ impl Measure {
         for route in other.routes {
             if !self.routes.contains(&route) && self.routes.len() < NAMED_ROUTES_MAX {
                 self.routes.push(route);
+            }
+        }
+        for series in other.metrics {
+            if !self.metrics.contains(&series) {
+                self.metrics.push(series);
             }
         }
         self.cohort = self.cohort.or(other.cohort);

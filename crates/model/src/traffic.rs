@@ -1,10 +1,13 @@
-//! What the splitter measures: requests, outcomes and latency per arm and instance.
+//! What is measured per arm and instance: requests, outcomes and latency by the splitter, and what instances
+//! say of themselves.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::metrics::Reading;
 
 /// A share of traffic in steps of 0.01 %, from 0 to 10,000 basis points.
 #[derive(
@@ -154,7 +157,7 @@ pub mod latency {
 }
 
 /// Counts of one interval. Counts of several instances or intervals add up.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Requests answered or failed, mirrored ones excluded.
     pub requests: u64,
@@ -174,6 +177,9 @@ pub struct Counts {
     /// the rest under [`route::OTHER`](crate::route::OTHER).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cohorts: BTreeMap<String, u64>,
+    /// What instances said of themselves, by the text of the [`Series`](crate::metrics::Series).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, Reading>,
 }
 
 /// Routes that a splitter tells apart at most. Named ones always have a place; of the others the
@@ -247,6 +253,9 @@ impl Counts {
         add(&mut self.by_status, &other.by_status);
         add(&mut self.latency, &other.latency);
         add(&mut self.cohorts, &other.cohorts);
+        for (series, reading) in &other.metrics {
+            self.metrics.entry(series.clone()).or_default().add(reading);
+        }
         for (name, counts) in &other.routes {
             match self.routes.get_mut(name) {
                 Some(sum) => sum.add(counts),
@@ -265,10 +274,11 @@ impl Counts {
             .chain(self.cohorts.values())
             .chain(self.routes.values().flat_map(RouteCounts::numbers))
             .all(|count| *count <= COUNT_MAX)
+            && self.metrics.values().all(Reading::is_possible)
     }
-    /// True where nothing was counted.
+    /// True where nothing was counted or read.
     pub fn is_empty(&self) -> bool {
-        self.requests == 0 && self.given_up == 0
+        self.requests == 0 && self.given_up == 0 && self.metrics.is_empty()
     }
     /// Requests slower than `micros`, to the accuracy of a bucket.
     pub fn slower_than(&self, micros: u64) -> u64 {

@@ -16,7 +16,7 @@ use crate::kinds::Names;
 /// of an answer nor a slow reader counts against the instance. An answer that the instance
 /// breaks off counts as unanswered with status 502, though its head had another one. A client
 /// that leaves before its answer has ended counts under `given_up` only.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Measured {
     /// Instances with something to tell, those taken out of the table since then included.
     pub instances: Vec<InstanceCounts>,
@@ -31,7 +31,7 @@ pub struct Measured {
 }
 
 /// What one instance did since the last look.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InstanceCounts {
     /// The arm it belongs to.
     pub arm: ArmId,

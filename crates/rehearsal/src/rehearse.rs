@@ -106,7 +106,7 @@ pub fn rehearse(
             let one = |number: u32| -> Result<Run, SettingError> {
                 let mut rng = seeded(setting.seed, salt, number);
                 let place = rng.random_range(0..setting.usual.pace.len().max(1));
-                let traffic = Traffic::new(setting.usual.rate, setting.usual.answers.clone(), rng);
+                let traffic = users(setting, rng);
                 let run = run(&stage, &play, traffic, place).map_err(SettingError::Broken);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
                 run
@@ -160,6 +160,13 @@ fn seeded(seed: u64, salt: u64, number: u32) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed ^ (salt << 56) ^ (u64::from(number) << 24))
 }
 
+fn users(setting: &Setting, rng: Xoshiro256PlusPlus) -> Traffic {
+    let usual = &setting.usual;
+    let mut traffic = Traffic::new(usual.rate, usual.answers.clone(), rng);
+    traffic.metrics = setting.service.measure().metrics;
+    traffic
+}
+
 /// A version that serves all users, and a quarter of an hour of its traffic learnt.
 fn stage(setting: &Setting) -> Result<Stage, SettingError> {
     let no_first = |why: &str| SettingError::NoFirst(why.to_owned());
@@ -169,11 +176,7 @@ fn stage(setting: &Setting) -> Result<Stage, SettingError> {
     // Any whole minute: nothing depends on the date.
     let start = Timestamp::from_second(1_790_000_040).unwrap_or(Timestamp::UNIX_EPOCH);
     let first = request(&setting.service, &id, 1, start).map_err(|why| no_first(&why))?;
-    let traffic = Traffic::new(
-        setting.usual.rate,
-        setting.usual.answers.clone(),
-        seeded(setting.seed, 0, 0),
-    );
+    let traffic = users(setting, seeded(setting.seed, 0, 0));
     let empty = Stage {
         lane: Lane::new(id.clone()).into(),
         host: Host::new(setting.habits),

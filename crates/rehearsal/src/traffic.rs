@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use airboss_model::metrics::{Reading, Series};
 use airboss_model::traffic::{Counts, latency};
 use airboss_model::{ArmId, Digest};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -50,6 +51,8 @@ pub struct Traffic {
     pub usual: Answers,
     /// How others answer, by their content.
     pub others: BTreeMap<Digest, Answers>,
+    /// What instances publish of themselves, the same in every version: 1, and one more each second.
+    pub metrics: Vec<Series>,
     rng: Xoshiro256PlusPlus,
 }
 
@@ -60,6 +63,7 @@ impl Traffic {
             rate,
             usual,
             others: BTreeMap::new(),
+            metrics: Vec::new(),
             rng,
         }
     }
@@ -78,13 +82,27 @@ impl Traffic {
             let instances: BTreeMap<String, Counts> = route
                 .instances
                 .iter()
-                .map(|name| (name.clone(), self.instance(each, &route.digest)))
+                .map(|name| {
+                    let mut counts = self.instance(each, &route.digest);
+                    counts.metrics = self.published(seconds);
+                    (name.clone(), counts)
+                })
                 .collect();
             if !instances.is_empty() {
                 arms.insert(route.arm.clone(), instances);
             }
         }
         arms
+    }
+
+    fn published(&self, seconds: f64) -> BTreeMap<String, Reading> {
+        let reading = Reading::of(1.0 + seconds, Some((1.0, (seconds * 1_000.0) as u64)));
+        let reading = Reading {
+            level: 1.0,
+            ..reading
+        };
+        let series = self.metrics.iter();
+        series.map(|it| (it.to_string(), reading)).collect()
     }
 
     fn instance(&mut self, mean: f64, digest: &Digest) -> Counts {

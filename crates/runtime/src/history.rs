@@ -16,7 +16,7 @@ use airboss_engine::Lane;
 use airboss_judge::burn::ErrorBudget;
 use airboss_judge::calibration::ENOUGH_SECONDS;
 use airboss_judge::{Calibration, Calibrator, Rate};
-use airboss_model::manifest::{Service, Slo, Strategy, Target};
+use airboss_model::manifest::{Guardrail, Service, Slo, Strategy, Target};
 use airboss_model::traffic::{Counts, Weight};
 use airboss_model::{ArmId, LaneId, Timestamp};
 use airboss_store::{NoteRow, Store, StoreError};
@@ -59,17 +59,28 @@ struct Lesson {
     at: u64,
     /// The promises that it was measured by.
     slos: Vec<Slo>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    guardrails: Vec<Guardrail>,
     latency_edges_ms: Vec<f64>,
     calibration: Calibration,
     requests: u64,
 }
 
 impl Lesson {
-    /// What of it holds for a manifest: SLOs that are declared alike there.
+    /// What of it holds for a manifest: SLOs and guardrails that are declared alike there.
     fn for_service(&self, service: &Service) -> Calibration {
         let slos = &service.spec.slos;
         let same_edges = *Gauge::new(service).config().latency_edges_ms == *self.latency_edges_ms;
+        let guardrail = |list: &[Guardrail], name: &str| {
+            let found = list.iter().find(|guardrail| guardrail.name == name);
+            found.cloned()
+        };
         let slis = self.calibration.slis.iter().filter(|sli| {
+            let guards =
+                [&self.guardrails, &service.spec.guardrails].map(|list| guardrail(list, &sli.name));
+            if guards.iter().any(Option::is_some) {
+                return guards[0] == guards[1];
+            }
             let find = |slos: &[Slo]| slos.iter().find(|slo| slo.name == sli.name).cloned();
             let (then, now) = (find(&self.slos), find(slos));
             let is_latency = !sli.shape.is_empty();
@@ -160,6 +171,7 @@ pub struct Learnt {
 struct Lessons {
     arm: ArmId,
     slos: Vec<Slo>,
+    guardrails: Vec<Guardrail>,
     gauge: Gauge,
     calibrator: Calibrator,
     /// The newest second that it learnt from.
@@ -179,6 +191,7 @@ impl Lessons {
         Ok(Self {
             arm,
             slos: service.spec.slos.clone(),
+            guardrails: service.spec.guardrails.clone(),
             gauge,
             calibrator,
             last: 0,
@@ -192,6 +205,7 @@ impl Lessons {
             arm: Some(self.arm.clone()),
             at: self.last,
             slos: self.slos.clone(),
+            guardrails: self.guardrails.clone(),
             latency_edges_ms: self.gauge.config().latency_edges_ms.clone(),
             calibration: self.calibrator.finish(),
             requests: self.requests,
@@ -346,6 +360,7 @@ impl History {
         self.kept.as_ref().is_none_or(|kept| {
             kept.arm.as_ref() != Some(arm)
                 || kept.slos != service.spec.slos
+                || kept.guardrails != service.spec.guardrails
                 || kept.calibration.seconds < ENOUGH_SECONDS
                 || second.saturating_sub(kept.at) >= REST
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airboss_engine::{Lane, Phase, Rollout};
+use airboss_engine::{Lane, Phase, Request, Rollout};
 use airboss_judge::coverage::MixTick;
 use airboss_judge::{Assessment, Calibration, Config, Explanation, Judge, Silence, Tick};
 use airboss_model::manifest::Service;
@@ -12,13 +12,16 @@ use airboss_model::time::since;
 use airboss_model::traffic::{Counts, Weight};
 use airboss_model::{ArmId, RolloutId, Timestamp};
 use airboss_store::{EvidenceRow, Store, StoreError};
-use airboss_telemetry::{Gauge, Judged};
+use airboss_telemetry::{Gauge, Judged, Replay};
 use serde::{Deserialize, Serialize};
 
 use crate::hub::LaneTraffic;
 
 /// How often the judge's state is kept, in ticks: what a restart has to replay at the most.
 const SNAPSHOT_EVERY: u64 = 30;
+
+/// Rows of evidence that are read at once.
+const ROWS_AT_ONCE: u32 = 500;
 
 /// How long the agent may be late with a report before the judge is told that it is silent. On a
 /// loaded host a report comes a second late now and then; its counts are judged when it comes.
@@ -122,7 +125,7 @@ impl Judging {
         history: Option<Calibration>,
     ) -> Result<Self, StoreError> {
         let gauge = Gauge::new(&rollout.request.service);
-        let config = config(rollout, &gauge);
+        let config = config(&rollout.request, &gauge);
         let fresh = judge(rollout.id(), &config, None)?;
         let mut judging = Self {
             rollout: rollout.id().clone(),
@@ -339,10 +342,17 @@ impl Judging {
 }
 
 /// What a rollout is judged by: one that goes slower may do half the harm at each step.
-fn config(rollout: &Rollout, gauge: &Gauge) -> Config {
+fn config(request: &Request, gauge: &Gauge) -> Config {
     let mut config = gauge.config().clone();
-    if rollout.request.slow.is_some() {
+    if request.slow.is_some() {
         config.harm_budget /= 2.0;
+        for own in config
+            .slis
+            .iter_mut()
+            .filter_map(|sli| sli.harm_budget.as_mut())
+        {
+            *own /= 2.0;
+        }
     }
     config
 }
@@ -388,6 +398,56 @@ pub fn arms(
     };
     let stable = lane.stable.as_ref().map(|stable| &stable.arm);
     (arm(Some(rollout.id())), arm(stable))
+}
+
+/// A judged rollout's measurements as lines of a recording, to be judged again by other rules; its rows of
+/// stable are named by their number, alike over all versions. `next` is the recording's next second. None
+/// where nothing of it is kept, or its latency was measured in other buckets than `edges`.
+pub async fn recorded(
+    request: &Request,
+    edges: &[f64],
+    next: &mut u64,
+    store: &dyn Store,
+) -> Result<Option<String>, StoreError> {
+    let gauge = Gauge::new(&request.service);
+    let config = config(request, &gauge);
+    if config.latency_edges_ms != edges {
+        return Ok(None);
+    }
+    let (mut writer, mut from) = (None, 0);
+    loop {
+        let rows = store.evidence(&request.rollout, from, ROWS_AT_ONCE).await?;
+        let Some(last) = rows.last() else { break };
+        from = last.tick + 1;
+        for row in rows {
+            let Ok(evidence) = serde_json::from_str::<Evidence>(&row.body) else {
+                continue;
+            };
+            if writer.is_none() {
+                let named = (request.rollout.as_str(), request.service.as_ref());
+                let begun = Replay::begin(named, &config, evidence.history.clone(), *next);
+                writer = Some(begun.map_err(json)?);
+            }
+            let Some(writer) = &mut writer else { continue };
+            if let Some(began) = evidence.step {
+                writer.step(began.weight, began.next);
+            }
+            match (&evidence.tick, evidence.silence) {
+                (Some(tick), _) => writer.tick(tick, evidence.mix.as_ref()),
+                (None, Some((t, silence))) => writer.silence(t, silence),
+                (None, None) => Ok(()),
+            }
+            .map_err(json)?;
+        }
+    }
+    Ok(writer
+        .map(Replay::end)
+        .transpose()
+        .map_err(json)?
+        .map(|(lines, after)| {
+            *next = after;
+            lines
+        }))
 }
 
 /// The whole computation of a rollout as it stood last, from its record. None where nothing was
@@ -438,180 +498,4 @@ fn broken(detail: String) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::make::{Home, at, availability, home, on_trial, service, traffic};
-    use airboss_judge::Verdict;
-    use airboss_judge::calibration::SliCalibration;
-    use airboss_model::traffic::RouteCounts;
-    use serde_json::json;
-
-    async fn resume(lane: &Lane, home: &Home, history: Option<Calibration>) -> Judging {
-        let rollout = lane.active.as_ref().unwrap();
-        Judging::resume(rollout, &*home.store, history)
-            .await
-            .unwrap()
-    }
-
-    async fn observe(
-        judging: &mut Judging,
-        lane: &Lane,
-        traffic: &LaneTraffic,
-        second: u64,
-        home: &Home,
-    ) -> Option<Arc<Assessment>> {
-        let said = judging
-            .observe(lane, 1, traffic, at(second), &*home.store)
-            .await;
-        said.unwrap().map(|(_, assessment)| assessment)
-    }
-
-    #[tokio::test]
-    async fn a_late_report_is_waited_for_and_a_silent_agent_is_told_of() {
-        let home = home().await;
-        let lane = on_trial(&service(availability()));
-        let mut judging = resume(&lane, &home, None).await;
-        let (silent, heard) = (LaneTraffic::default(), traffic(0, Some(0)));
-        observe(&mut judging, &lane, &heard, 1, &home)
-            .await
-            .unwrap();
-        for second in [2, 3] {
-            assert_eq!(
-                observe(&mut judging, &lane, &silent, second, &home).await,
-                None
-            );
-        }
-        let late = observe(&mut judging, &lane, &heard, 3, &home)
-            .await
-            .unwrap();
-        assert_ne!(late.verdict, Verdict::SourceDown);
-        for second in [4, 5] {
-            assert_eq!(
-                observe(&mut judging, &lane, &silent, second, &home).await,
-                None
-            );
-        }
-        let gone = observe(&mut judging, &lane, &silent, 6, &home)
-            .await
-            .unwrap();
-        assert_eq!(gone.verdict, Verdict::SourceDown);
-        let back = observe(&mut judging, &lane, &heard, 7, &home)
-            .await
-            .unwrap();
-        assert_ne!(back.verdict, Verdict::SourceDown);
-    }
-
-    #[tokio::test]
-    async fn what_was_known_of_the_service_is_recorded_and_replays_word_for_word() {
-        let home = home().await;
-        let lane = on_trial(&service(availability()));
-        let history = Calibration {
-            slis: vec![SliCalibration {
-                name: "availability".to_owned(),
-                level: Some(0.02),
-                ..SliCalibration::default()
-            }],
-            seconds: 60,
-        };
-        let mut judging = resume(&lane, &home, Some(history.clone())).await;
-        for second in 1..SNAPSHOT_EVERY + 5 {
-            let traffic = traffic(second % 3, Some(second % 4));
-            observe(&mut judging, &lane, &traffic, second, &home).await;
-        }
-        // The whole record, from its first row on, without what the lane knows by now.
-        let rows = home.store.evidence(judging.rollout(), 0, 0).await.unwrap();
-        let first: Evidence = serde_json::from_str(&rows[0].body).unwrap();
-        assert_eq!(first.history, Some(history.clone()));
-        let mut replayed = super::judge(&judging.rollout, &judging.config, Some(&history)).unwrap();
-        for row in rows {
-            let evidence: Evidence = serde_json::from_str(&row.body).unwrap();
-            take(&mut replayed, &evidence);
-        }
-        assert_eq!(replayed, judging.judge);
-        let resumed = resume(&lane, &home, None).await;
-        let computed = computation(&judging.rollout, &*home.store).await.unwrap();
-        assert_eq!(computed, Some(replayed.explain()));
-        assert_eq!((resumed.judge, resumed.began), (replayed, judging.began));
-    }
-
-    #[tokio::test]
-    async fn a_metric_that_stops_in_the_middle_of_a_step_is_named_and_holds_the_lane() {
-        let home = home().await;
-        let lane = on_trial(&service(json!([
-            { "name": "availability", "objective": "99%", "bad": "status >= 500" },
-            { "name": "payments", "objective": "99%", "bad": "status >= 500", "routes": ["POST /pay"] },
-        ])));
-        // Everybody pays; later nobody does on the new version, and all else goes on.
-        let second = |canary_pays: bool| {
-            let mut traffic = traffic(0, Some(0));
-            for (arm, instances) in &mut traffic.arms {
-                for counts in instances.values_mut() {
-                    if canary_pays || arm.as_str() == "shop-1" {
-                        let paid = RouteCounts {
-                            drawn: counts.requests,
-                            by_status: counts.by_status.clone(),
-                            latency: counts.latency.clone(),
-                        };
-                        counts.routes = [("POST /pay".to_owned(), paid)].into();
-                    }
-                }
-            }
-            traffic
-        };
-        let mut judging = resume(&lane, &home, None).await;
-        for t in 1..20 {
-            observe(&mut judging, &lane, &second(true), t, &home).await;
-        }
-        let mut said = None;
-        for t in 20..300 {
-            said = observe(&mut judging, &lane, &second(false), t, &home).await;
-        }
-        let said = said.unwrap();
-        assert_eq!(said.verdict, Verdict::NotEnoughData, "{}", said.reason);
-        assert_eq!(
-            said.reason,
-            "payments: no data of the new version since second 19"
-        );
-        let input = airboss_engine::Input::Assessed {
-            rollout: judging.rollout().clone(),
-            step: 0,
-            assessment: Arc::clone(&said),
-        };
-        let decision = airboss_engine::decide(&lane.into(), &input, at(300));
-        let phase = &decision.lane.active.as_ref().unwrap().phase;
-        assert!(
-            matches!(phase, Phase::Observing { step: 0, .. }),
-            "{phase:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_second_without_requests_is_no_silence() {
-        let home = home().await;
-        let lane = on_trial(&service(availability()));
-        let mut judging = resume(&lane, &home, None).await;
-        for second in 1..20 {
-            observe(&mut judging, &lane, &traffic(1, Some(0)), second, &home).await;
-        }
-        let before = judging.assessment().unwrap().verdict;
-        let idle = LaneTraffic {
-            reports: 5,
-            ..LaneTraffic::default()
-        };
-        let quiet = observe(&mut judging, &lane, &idle, 20, &home)
-            .await
-            .unwrap();
-        assert_eq!(quiet.verdict, before);
-        let mut last = quiet;
-        for second in 21..60 {
-            last = observe(&mut judging, &lane, &idle, second, &home)
-                .await
-                .unwrap();
-        }
-        assert_eq!(
-            last.verdict,
-            Verdict::NotEnoughData,
-            "no data is never a pass"
-        );
-    }
-}
+mod tests;

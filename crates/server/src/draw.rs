@@ -275,8 +275,12 @@ fn gate(sli: &SliAssessment, pass_at: f64) -> GateView {
         bad: sli.canary.bad,
         odds: odds(sli.log_e),
         pass_odds: odds(sli.log_pass),
-        pass_at_odds: odds(pass_at),
+        pass_at_odds: odds(sli.pass_at.unwrap_or(pass_at)),
+        fail_at_odds: sli.fail_at.map(odds),
+        level: sli.levels.map(|[canary, _]| canary),
+        baseline_level: sli.levels.map(|[_, stable]| stable),
         critical: sli.critical,
+        advisory: sli.advisory,
         reason: sli.reason.clone(),
     }
 }

@@ -16,6 +16,7 @@ mod lost;
 mod origins;
 mod problem;
 mod promises;
+mod report;
 pub mod retention;
 mod routes;
 pub mod webhook;

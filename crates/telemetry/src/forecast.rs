@@ -120,10 +120,10 @@ fn guess(service: &Service, sli: &SliConfig) -> f64 {
 }
 
 fn step(weight: Weight, plans: &[(&SliConfig, Option<StepPlan>)]) -> Forecast {
-    let any_critical = plans.iter().any(|(sli, _)| sli.critical);
+    let any_critical = plans.iter().any(|(sli, _)| sli.needs_proof());
     let waited_for = plans
         .iter()
-        .filter(|(sli, _)| sli.critical || !any_critical);
+        .filter(|(sli, _)| sli.needs_proof() || (!any_critical && !sli.advisory));
     let seconds = waited_for
         .map(|(_, plan)| plan.as_ref().and_then(|plan| plan.seconds_to_pass))
         .collect::<Option<Vec<f64>>>()

@@ -1,14 +1,16 @@
-//! From a manifest's SLOs and the splitter's counts to what the judge reads.
+//! From a manifest's SLOs and guardrails and what was measured to what the judge reads.
 
 use std::collections::BTreeMap;
 
 use airboss_judge::coverage::{Mix, MixTick};
 use airboss_judge::tick::{ArmTick, InstanceTick, Sample, Tick};
-use airboss_judge::{Config, Margin, Rate, SliConfig};
-use airboss_model::manifest::{Edge, Service, Slo, Tier, WhenUnlike};
+use airboss_judge::{Config, Rate, SliConfig};
+use airboss_model::manifest::{Service, Tier, WhenUnlike};
 use airboss_model::route::RoutePattern;
 use airboss_model::status_set::StatusSet;
 use airboss_model::traffic::{Counts, Weight, latency};
+
+use crate::guardrails::{self, Metric};
 
 /// What an SLO reads of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,8 @@ enum Reads {
     Latency(u16),
     /// The same of some routes only, which have a denominator of their own.
     Of(Vec<RoutePattern>, Box<Reads>),
+    /// What instances say of themselves.
+    Metric(Metric),
 }
 
 impl Reads {
@@ -31,6 +35,7 @@ impl Reads {
                 hits.map(|(_, n)| n).sum()
             }
             Self::Of(_, of) => of.bad(by_status, latency),
+            Self::Metric(_) => 0,
         }
     }
 
@@ -46,6 +51,7 @@ impl Reads {
                 }
                 rate
             }
+            Self::Metric(_) => Rate::default(),
             whole => Rate {
                 bad: whole.bad(&counts.by_status, &counts.latency),
                 requests: counts.requests,
@@ -74,7 +80,7 @@ const FAST_SHARE: u64 = 10;
 const LAST_MICROS: u64 = 1 << 26;
 
 impl Gauge {
-    /// The SLOs of a manifest. One without any is judged by its server errors.
+    /// The SLOs and guardrails of a manifest. One without SLOs is judged by its server errors.
     pub fn new(service: &Service) -> Self {
         let mut gauge = Self::whole(service);
         // A histogram that no SLO reads would only make the record longer.
@@ -120,13 +126,11 @@ impl Gauge {
                     SliConfig::errors(&slo.name)
                 }
             };
-            margins(&mut sli, slo);
+            guardrails::slo(&mut sli, slo);
             if !slo.routes.is_empty() {
                 let of = reads.pop().map(Box::new);
                 reads.extend(of.map(|of| Reads::Of(slo.routes.clone(), of)));
             }
-            sli.objective = Some(slo.objective.ratio());
-            sli.critical = slo.critical;
             slis.push(sli);
         }
         if slis.is_empty() {
@@ -140,6 +144,12 @@ impl Gauge {
                 objective: Some(objective),
                 ..SliConfig::errors("server errors")
             });
+        }
+        for guardrail in &service.spec.guardrails {
+            if let Some((sli, metric)) = guardrails::guardrail(guardrail) {
+                reads.push(Reads::Metric(metric));
+                slis.push(sli);
+            }
         }
         cuts.sort_unstable();
         cuts.dedup();
@@ -228,6 +238,7 @@ impl Gauge {
             .iter()
             .map(|reads| match reads {
                 Reads::Latency(_) => Sample::Missing,
+                Reads::Metric(metric) => metric.sample(&counts.metrics),
                 Reads::Status(_) => Sample::Count(reads.rate(counts).bad),
                 // Routes that nobody asked for in this second were not measured in it.
                 Reads::Of(..) => match reads.rate(counts) {
@@ -256,36 +267,6 @@ impl Gauge {
     }
 }
 
-/// A version with `good` may lose a twentieth of its good requests, and a step a tenth.
-const GOOD_MARGIN: [Edge; 2] = [
-    Edge {
-        factor: 0.95,
-        plus: 0.0,
-    },
-    Edge {
-        factor: 0.9,
-        plus: 0.0,
-    },
-];
-
-/// The manifest's margins as bounds on the bad ratio. A share of good requests of at least
-/// `f g + d` is one of bad requests of at most `f b + (1 - f - d)`.
-fn margins(sli: &mut SliConfig, slo: &Slo) {
-    let margin = |edge: Edge| match slo.good {
-        Some(_) => Margin {
-            rho: edge.factor,
-            delta: 1.0 - edge.factor - edge.plus,
-        },
-        None => Margin {
-            rho: edge.factor,
-            delta: edge.plus,
-        },
-    };
-    let [fail, pass] = GOOD_MARGIN.map(|edge| slo.good.is_some().then_some(edge));
-    sli.fail = slo.margin.fail.or(fail).map(margin);
-    sli.pass = slo.margin.pass.or(pass).map(margin);
-}
-
 fn micros(span: airboss_model::Span) -> u64 {
     u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX)
 }
@@ -297,6 +278,7 @@ fn edge_ms(cut: u16) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use airboss_judge::Margin;
     use airboss_model::traffic::RouteCounts;
     use serde_json::json;
 

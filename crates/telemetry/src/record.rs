@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use airboss_judge::recording::{self, Arm, Mark, Row};
-use airboss_judge::{Better, Calibration, Config, Rate, Sample, SliKind, tick::InstanceTick};
+use airboss_judge::{Calibration, Config};
 use airboss_model::manifest::Service;
 use airboss_model::traffic::{Counts, Weight};
 use serde::Serialize;
 
 use crate::Gauge;
+use crate::replay::row;
 
 /// The judge looks at stretches of 1, 10, 30 and 60 s, counted from the start of a rollout. A
 /// recording in which a rollout starts at a whole number of these is cut into the same stretches.
-const STRETCH: u64 = 60;
+pub(crate) const STRETCH: u64 = 60;
 
 /// What the live judge took a second for.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,7 +118,7 @@ impl Recorder {
                     next_weight: step.and_then(|(_, next)| next),
                     split: judged.and(tick.weight),
                     alone,
-                    ..self.row(t, arm, instance)
+                    ..row(&self.gauge.config().slis, t, arm, instance)
                 };
                 push(&mut lines, &row)?;
             }
@@ -150,47 +151,11 @@ impl Recorder {
             start,
             weights: crate::forecast::weights(&judged.service),
             config: Some(Box::new(Config::clone(&judged.config))),
+            measures: crate::measures(&judged.service),
             history: judged.known.as_deref().cloned().map(Box::new),
         };
         push(lines, &mark)?;
         Ok(t)
-    }
-
-    /// An instance's counts by SLI: the first ratio's in `bad`, each by its name.
-    fn row(&self, t: u64, arm: Arm, instance: InstanceTick) -> Row {
-        let lower = SliKind::Ratio {
-            better: Better::Lower,
-        };
-        let (mut first, mut bads, mut of) = (None, BTreeMap::new(), BTreeMap::new());
-        let slis = self.gauge.config().slis.iter().zip(&instance.samples);
-        for (sli, sample) in slis.filter(|(sli, _)| sli.kind == lower) {
-            match *sample {
-                Sample::Count(bad) => {
-                    first.get_or_insert(bad);
-                    bads.insert(sli.name.clone(), bad);
-                }
-                Sample::Of(Rate { bad, requests }) => {
-                    of.insert(sli.name.clone(), Rate { bad, requests });
-                }
-                _ => {}
-            }
-        }
-        Row {
-            t,
-            arm,
-            instance: instance.instance,
-            requests: instance.requests,
-            bad: first.unwrap_or(0),
-            latency: instance.latency,
-            bads,
-            of,
-            routes: BTreeMap::new(),
-            cohorts: BTreeMap::new(),
-            weight: None,
-            next_weight: None,
-            split: None,
-            alone: false,
-        }
     }
 }
 
@@ -200,7 +165,7 @@ fn drawn(counts: &Counts) -> BTreeMap<String, u64> {
     drawn.map(|(route, it)| (route.clone(), it.drawn)).collect()
 }
 
-fn push(lines: &mut String, line: &impl Serialize) -> serde_json::Result<()> {
+pub(crate) fn push(lines: &mut String, line: &impl Serialize) -> serde_json::Result<()> {
     *lines += &serde_json::to_string(line)?;
     lines.push('\n');
     Ok(())

@@ -20,6 +20,9 @@ pub struct Faults {
     pub crash_after: Option<Duration>,
     /// `CHECKOUT_READY_AFTER=2s` (or `never`): answers 503 on `/healthz` until then.
     pub ready_after: Option<Duration>,
+    /// `CHECKOUT_SCALE_ERRORS=2/s`: a mis-tuned autoscaler that tries in vain so often, at three times
+    /// the cost.
+    pub scale_errors: f64,
 }
 
 impl Faults {
@@ -53,6 +56,10 @@ impl Faults {
                 }
                 "CHECKOUT_READY_AFTER" if value == "never" => {
                     faults.ready_after = Some(Duration::MAX);
+                }
+                "CHECKOUT_SCALE_ERRORS" => {
+                    let rate = value.strip_suffix("/s").with_context(wrong)?;
+                    faults.scale_errors = rate.parse().with_context(wrong)?;
                 }
                 "CHECKOUT_READY_AFTER" => {
                     faults.ready_after = Some(span(value).with_context(wrong)?);

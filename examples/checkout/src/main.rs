@@ -1,7 +1,7 @@
 //! A small web shop's checkout: the service that the examples ship with Airboss.
 //!
-//! `checkout --port 8081` answers `GET /` and `/checkout` with about 1 KB of JSON and `/healthz`
-//! with 200. A file `fault.conf` beside the program makes it a bad version; see [`faults`].
+//! `checkout --port 8081` answers `GET /` and `/checkout` with about 1 KB of JSON, `/healthz`
+//! with 200 and `/metrics` in the format of Prometheus. A file `fault.conf` beside the program makes it a bad version; see [`faults`].
 //! Every answer names the version in `x-checkout-version`, so that a client can tell an answer of
 //! the service from one that something in front of it made up.
 
@@ -12,6 +12,7 @@ use std::io::{Write as _, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -53,6 +54,7 @@ struct Shop {
     faults: Faults,
     dice: Dice,
     started: Instant,
+    sold: AtomicU64,
 }
 
 async fn serve() -> anyhow::Result<()> {
@@ -137,19 +139,25 @@ impl Shop {
             faults: Faults::load(faults)?,
             dice: Dice::new(),
             started: Instant::now(),
+            sold: AtomicU64::new(0),
         })
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let (status, body) = match request.uri().path() {
             "/healthz" => self.health(),
+            "/metrics" => (StatusCode::OK, self.metrics()),
             "/" | "/checkout" => self.sell().await,
             _ => (StatusCode::NOT_FOUND, "{\"error\":\"no such page\"}".into()),
         };
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let kind = match request.uri().path() {
+            "/metrics" => "text/plain; version=0.0.4",
+            _ => "application/json",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert("x-checkout-version", self.version.clone());
         response
     }
@@ -164,6 +172,29 @@ impl Shop {
         }
     }
 
+    fn metrics(&self) -> Bytes {
+        let errors = (self.started.elapsed().as_secs_f64() * self.faults.scale_errors) as u64;
+        let cost = if self.faults.scale_errors > 0.0 {
+            0.36
+        } else {
+            0.12
+        };
+        let sold = self.sold.load(Ordering::Relaxed);
+        format!(
+            "# HELP checkout_baskets_total Baskets that were sold.
+# TYPE checkout_baskets_total counter
+checkout_baskets_total {sold}
+# HELP checkout_scale_errors_total Attempts of the autoscaler that failed.
+# TYPE checkout_scale_errors_total counter
+checkout_scale_errors_total {errors}
+# HELP checkout_cost_dollars_per_hour What this instance and its helpers cost.
+# TYPE checkout_cost_dollars_per_hour gauge
+checkout_cost_dollars_per_hour {cost}
+"
+        )
+        .into()
+    }
+
     async fn sell(&self) -> (StatusCode, Bytes) {
         if let Some((extra, share)) = self.faults.latency
             && self.dice.happens(share)
@@ -174,6 +205,7 @@ impl Shop {
             let body = "{\"error\":\"the payment provider's answer has no field `amount`\"}";
             return (StatusCode::INTERNAL_SERVER_ERROR, body.into());
         }
+        self.sold.fetch_add(1, Ordering::Relaxed);
         (StatusCode::OK, self.page.clone())
     }
 }

@@ -3,6 +3,7 @@
 mod error;
 pub mod follow;
 mod known;
+mod lanes;
 mod log;
 mod sse;
 
@@ -16,11 +17,9 @@ use airboss_server::api::requests::{
 use airboss_server::api::tokens::{MadeToken, NewToken, TokenList, TokenView};
 use airboss_server::api::trace::{Trace, TraceQuery};
 use airboss_server::api::views::{
-    Accepted, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView, SloList,
-    SystemView,
+    Accepted, EventList, Explanation, LaneList, LogView, RolloutList, RolloutView, SystemView,
 };
 use airboss_targets::process::trusting;
-use futures_util::Stream;
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -171,41 +170,6 @@ impl Client {
         let path = format!("/api/v1/rollouts/{}/logs", segment(id));
         let query = LogQuery { lines: Some(lines) };
         self.json(self.get(&path).query(&query)).await
-    }
-
-    /// What a service's history says of its SLOs.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn slos(&self, service: &str, environment: &str) -> Result<SloList, ClientError> {
-        let (service, environment) = (segment(service), segment(environment));
-        self.json(self.get(&format!("/api/v1/lanes/{service}/{environment}/slos")))
-            .await
-    }
-
-    /// Live traffic as a recording, until the server ends it or the stream is dropped.
-    ///
-    /// # Errors
-    /// As [`ClientError`].
-    pub async fn record(
-        &self,
-        service: &str,
-        environment: &str,
-    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
-        use futures_util::StreamExt as _;
-        let (service, environment) = (segment(service), segment(environment));
-        let path = format!("/api/v1/lanes/{service}/{environment}/record");
-        let request = self.authorised(self.http.get(self.at(&path)));
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, request.send())
-            .await
-            .map_err(|_| self.slow())?
-            .map_err(|error| self.failed(&error))?;
-        let answer = self.checked(answer).await?;
-        let client = self.clone();
-        let parts = answer
-            .bytes_stream()
-            .map(move |part| part.map_err(|error| client.failed(&error)));
-        Ok(Box::pin(parts))
     }
 
     /// The installation.

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use airboss_judge::words;
 use airboss_model::manifest::{
-    self, Bake, Canary, Diagnostic, Document, Edge, Judging, ProcessTarget, Resource, Service, Slo,
-    Sticky, Strategy, Target, Then, Tier, WhenBusy, WhenLow, WhenSpent,
+    self, Bake, Better, Canary, Chance, Diagnostic, Document, Edge, Guardrail, Judging, Measured,
+    ProcessTarget, Resource, Service, Slo, Sticky, Strategy, Target, Then, Tier, WhenBusy, WhenLow,
+    WhenSpent,
 };
 use airboss_model::route::RoutePattern;
 use airboss_server::api::evidence::ReleaseView;
@@ -356,6 +357,7 @@ fn runs(process: &ProcessTarget) -> Vec<String> {
 
 fn promises(service: &Service) -> Vec<String> {
     let mut lines: Vec<String> = service.spec.slos.iter().map(promise).collect();
+    lines.extend(service.spec.guardrails.iter().map(guardrail));
     let judge = service.spec.judge;
     if judge != Judging::default() {
         lines.push(format!(
@@ -379,11 +381,24 @@ fn promise(slo: &Slo) -> String {
         [] => what,
         routes => format!("of {}, {what}", routes.join(", ")),
     };
-    let weight = if slo.critical {
-        ""
-    } else {
-        " (can stop a release, its proof is not waited for)"
+    let weight = match (slo.advisory, slo.critical) {
+        (true, _) => " (advisory: it is told and decides nothing)",
+        (false, true) => "",
+        (false, false) => " (can stop a release, its proof is not waited for)",
     };
+    let chance = |said: &str, chance: Option<Chance>| {
+        chance.map_or(String::new(), |chance| {
+            format!("; {said}").replace('_', &chance.to_string())
+        })
+    };
+    let own = [
+        chance(
+            "at most _ of sound releases are taken back by it",
+            slo.alpha,
+        ),
+        chance("at most _ of steps beyond its margin pass", slo.beta),
+        chance("the next step may add _", slo.harm_budget),
+    ];
     let margin = |said: &str, edge: Option<Edge>| {
         edge.map_or(String::new(), |edge| format!("; {said} {edge} of stable's"))
     };
@@ -394,7 +409,31 @@ fn promise(slo: &Slo) -> String {
     };
     let fail = margin(&format!("taken back {worse}"), slo.margin.fail);
     let pass = margin("a step passes within", slo.margin.pass);
-    format!("{}: {what}{fail}{pass}{weight}", slo.name)
+    format!("{}: {what}{fail}{pass}{}{weight}", slo.name, own.concat())
+}
+
+fn guardrail(guardrail: &Guardrail) -> String {
+    let what = match guardrail.measured() {
+        Some(Measured::Gauge(level)) => format!("the level `{level}`"),
+        Some(Measured::Rate(count)) => format!("`{count}` a second"),
+        Some(Measured::Events(count)) => format!("the events that `{count}` counts"),
+        Some(Measured::Share(part, of)) => format!("`{part}` as a share of `{of}`"),
+        Some(Measured::Mean(sum, of)) => format!("`{sum}` by `{of}`"),
+        None => "nothing".to_owned(),
+    };
+    let verb = match guardrail.better {
+        Better::Lower => "grow",
+        Better::Higher => "fall",
+    };
+    let margin = guardrail.margin.map_or(String::new(), |margin| {
+        format!(" beyond {margin} of stable's")
+    });
+    let weight = if guardrail.advisory {
+        " (advisory: it is told and decides nothing)"
+    } else {
+        ""
+    };
+    format!("{}: {what} may not {verb}{margin}{weight}", guardrail.name)
 }
 
 fn rollout(service: &Service) -> Vec<String> {

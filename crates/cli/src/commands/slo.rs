@@ -1,6 +1,8 @@
 //! `airboss slo`.
 
+pub mod kept;
 pub mod past;
+pub mod report;
 
 use std::time::Duration;
 
@@ -60,8 +62,14 @@ async fn newest(client: &Client, service: &Service) -> Option<ReleaseView> {
 /// # Errors
 /// Where the server cannot be asked, or there is no such service.
 pub async fn run(args: SloArgs, context: &mut Context) -> anyhow::Result<Exit> {
-    let SloVerb::Suggest(args) = args.verb else {
-        anyhow::bail!("{:?} asks no server: a fault of this program", args.verb);
+    let args = match args.verb {
+        SloVerb::Suggest(args) => args,
+        SloVerb::Report(args) => return report::run(args, context).await,
+        SloVerb::Backtest(args) => {
+            let name = args.past.clone();
+            return kept::run(&args, &name, context).await;
+        }
+        SloVerb::Burn(args) => anyhow::bail!("{args:?} asks no server: a fault of this program"),
     };
     let client = context.client()?;
     let environment = args.environment.as_deref();

@@ -365,9 +365,42 @@ pub(super) fn gate_chunks(gate: &GateView, fail_at_odds: f64) -> Vec<Chunk> {
         "undecided" | "not_enough_data" => "·",
         _ => "!",
     };
+    let mut chunks = vec![Chunk::styled(format!("{mark} "), style).and(&gate.name, Style::Bold)];
+    chunks.extend(match (gate.level, gate.baseline_level) {
+        (Some(level), Some(stable)) => vec![
+            Chunk::styled(airboss_judge::words::significant(level), style),
+            Chunk::new(format!(
+                "stable {}",
+                airboss_judge::words::significant(stable)
+            )),
+        ],
+        _ => ratios(gate, style),
+    });
+    let fail_at = gate.fail_at_odds.unwrap_or(fail_at_odds);
+    let harm = format!("harm {} : 1", words::odds(gate.odds));
+    if gate.advisory {
+        chunks.extend([Chunk::new(harm), Chunk::new("advisory")]);
+        return chunks;
+    }
+    chunks.push(Chunk::new(format!(
+        "{harm} (taken back at {})",
+        words::odds(fail_at)
+    )));
+    chunks.push(Chunk::new(if gate.critical {
+        format!(
+            "proof {} : 1 (needs {})",
+            words::odds(gate.pass_odds),
+            words::odds(gate.pass_at_odds)
+        )
+    } else {
+        "no proof needed".to_owned()
+    }));
+    chunks
+}
+
+fn ratios(gate: &GateView, style: Style) -> Vec<Chunk> {
     let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "no data".to_owned(), words::percent);
     vec![
-        Chunk::styled(format!("{mark} "), style).and(&gate.name, Style::Bold),
         Chunk::styled(format!("{} bad", ratio(gate.value)), style),
         Chunk::new(format!("stable {}", ratio(gate.baseline))),
         Chunk::new(format!("bound {}", words::percent(gate.bound))),
@@ -376,20 +409,6 @@ pub(super) fn gate_chunks(gate: &GateView, fail_at_odds: f64) -> Vec<Chunk> {
             words::count(gate.bad),
             words::count(gate.samples)
         )),
-        Chunk::new(format!(
-            "harm {} : 1 (taken back at {})",
-            words::odds(gate.odds),
-            words::odds(fail_at_odds)
-        )),
-        Chunk::new(if gate.critical {
-            format!(
-                "proof {} : 1 (needs {})",
-                words::odds(gate.pass_odds),
-                words::odds(gate.pass_at_odds)
-            )
-        } else {
-            "no proof needed".to_owned()
-        }),
     ]
 }
 

@@ -18,6 +18,7 @@ mod contract;
 mod evidence;
 mod faults;
 mod folder;
+mod guardrails;
 mod harness;
 mod keys;
 mod lifecycle;

@@ -102,7 +102,11 @@ pub fn gate(name: &str, verdict: &str, bad: u64) -> GateView {
         odds: 3.2,
         pass_odds: 8.1,
         pass_at_odds: 20.0,
+        fail_at_odds: None,
+        level: None,
+        baseline_level: None,
         critical: true,
+        advisory: false,
         reason: String::new(),
     }
 }
@@ -142,6 +146,14 @@ pub fn mid_step() -> LaneView {
                 GateView {
                     critical: false,
                     ..gate("latency", "pass", 0)
+                },
+                GateView {
+                    critical: false,
+                    value: None,
+                    level: Some(12.4),
+                    baseline_level: Some(9.0),
+                    fail_at_odds: Some(5_000.0),
+                    ..gate("queue", "undecided", 0)
                 },
             ],
             mix: Some(MixView {

@@ -182,10 +182,13 @@ impl Turn {
 fn finite(said: &Assessment) -> Assessment {
     let mut sound = said.clone();
     let mut broken = false;
-    let sli_numbers = sound
-        .slis
-        .iter_mut()
-        .flat_map(|sli| [&mut sli.bound, &mut sli.log_e, &mut sli.log_pass]);
+    let sli_numbers = sound.slis.iter_mut().flat_map(|sli| {
+        let own = sli.fail_at.iter_mut().chain(&mut sli.pass_at);
+        let own = own.chain(sli.levels.iter_mut().flatten());
+        [&mut sli.bound, &mut sli.log_e, &mut sli.log_pass]
+            .into_iter()
+            .chain(own)
+    });
     let numbers = [&mut sound.log_e, &mut sound.fail_at, &mut sound.pass_at];
     for number in numbers.into_iter().chain(sli_numbers) {
         if !number.is_finite() {

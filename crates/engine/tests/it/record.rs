@@ -106,6 +106,7 @@ fn judged() -> impl Strategy<Value = Assessment> {
             name,
             verdict,
             critical,
+            advisory: !critical,
             canary: Rate {
                 bad: u64::from(bad),
                 requests: u64::from(bad) * 3,
@@ -114,6 +115,9 @@ fn judged() -> impl Strategy<Value = Assessment> {
             bound: log_e,
             log_e,
             log_pass: -log_e,
+            fail_at: critical.then_some(log_e),
+            pass_at: critical.then_some(log_e),
+            levels: critical.then_some([log_e, log_e]),
             reason: "a reason".to_owned(),
         },
     );

@@ -88,12 +88,25 @@ pub(super) enum Slot {
     Elsewhere,
     /// By its name; the first one also in `bad`.
     Named { name: String, first: bool },
+    /// A gauge's, by its name.
+    Level(String),
+    /// Events', by their name.
+    Events(String),
 }
 
 impl Slot {
     fn sample(&self, row: &Row) -> Sample {
-        let Self::Named { name, first } = self else {
-            return Sample::Missing;
+        let (name, first) = match self {
+            Self::Elsewhere => return Sample::Missing,
+            Self::Named { name, first } => (name, first),
+            Self::Level(name) => {
+                let level = row.levels.get(name);
+                return level.map_or(Sample::Missing, |level| Sample::Gauge(*level));
+            }
+            Self::Events(name) => {
+                let events = row.events.get(name);
+                return events.map_or(Sample::Missing, |events| Sample::Events(*events));
+            }
         };
         if let Some(rate) = row.of.get(name) {
             return Sample::Of(*rate);
@@ -115,7 +128,9 @@ pub(super) fn slots(config: &Config) -> Vec<Slot> {
             name: sli.name.clone(),
             first: Some(index) == first,
         },
-        _ => Slot::Elsewhere,
+        SliKind::Gauge { .. } => Slot::Level(sli.name.clone()),
+        SliKind::Events | SliKind::Throughput => Slot::Events(sli.name.clone()),
+        SliKind::Latency { .. } => Slot::Elsewhere,
     };
     config.slis.iter().enumerate().map(slot).collect()
 }
@@ -272,6 +287,11 @@ impl Reader {
         {
             if too_many(bad, requests) {
                 return Err(self.wrong(format!("{bad} of {requests} requests are bad")));
+            }
+        }
+        for (name, level) in &row.levels {
+            if crate::tick::sound(*level).is_none() {
+                return Err(self.wrong(format!("the level of `{name}` is {level}, below 0")));
             }
         }
         for (what, share) in [

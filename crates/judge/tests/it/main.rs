@@ -5,6 +5,7 @@ mod traffic;
 
 mod absurd;
 mod backtests;
+mod chances;
 mod clumps;
 mod golden;
 mod guarantee;

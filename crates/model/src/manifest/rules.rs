@@ -8,11 +8,16 @@ use serde::de::DeserializeOwned;
 use super::decode::decode;
 use super::diagnostic::Finding;
 use super::yaml::{Node, Value};
-use super::{Metadata, ProcessTarget, Requests, Retention, RolloutSpec, Slo};
+use super::{
+    Guardrail, Judging, Metadata, ProcessTarget, Requests, Retention, RolloutSpec, Slo, Strategy,
+};
 use crate::Span;
 
+mod guardrails;
 mod process;
 mod rollout;
+
+pub use guardrails::GUARDRAILS_MAX;
 
 /// Most instances of one service on one agent.
 pub const INSTANCES_MAX: u32 = 1_000;
@@ -80,6 +85,8 @@ pub(super) fn check(root: &mut Node) -> Vec<Finding> {
     let process: Option<ProcessTarget> = part(root, &PROCESS, &mut removed);
     let slos: Option<Vec<Slo>> = part(root, &["spec", "slos"], &mut removed);
     let rollout: Option<RolloutSpec> = part(root, &ROLLOUT, &mut removed);
+    let guardrails: Option<Vec<Guardrail>> = part(root, &["spec", "guardrails"], &mut removed);
+    let judge: Option<Judging> = part(root, &["spec", "judge"], &mut removed);
     let retention: Option<Retention> = part(root, &["spec", "retention"], &mut removed);
     let requests: Option<Requests> = part(root, &["spec", "requests"], &mut removed);
     let mut rules = Rules {
@@ -96,6 +103,13 @@ pub(super) fn check(root: &mut Node) -> Vec<Finding> {
     let (slos, rollout) = (slos.unwrap_or_default(), rollout.unwrap_or_default());
     let timeout = process.as_ref().map(|process| process.response_timeout);
     rules.slos(&slos, rollout.strategy(), timeout);
+    let guardrails = guardrails.unwrap_or_default();
+    let canary = match rollout.strategy() {
+        Strategy::Canary(canary) => Some(canary),
+        _ => None,
+    };
+    rules.guardrails(&guardrails, &slos, canary.as_ref());
+    rules.chances(judge.unwrap_or_default(), &slos, &guardrails);
     rules.rollout(&rollout);
     rules.retention(retention.unwrap_or_default());
     rules.routes(&slos, &requests.unwrap_or_default(), process.as_ref());

@@ -35,6 +35,19 @@ pub struct Slo {
     /// How much worse than stable a version may be.
     #[serde(default, skip_serializing_if = "SloMargin::is_default")]
     pub margin: SloMargin,
+    /// Its own part of `spec.judge.alpha`: the chance that it ever takes back a release within its
+    /// margin. SLOs without one divide what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<Chance>,
+    /// In place of `spec.judge.beta` for this SLO.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta: Option<Chance>,
+    /// In place of `spec.judge.harm_budget` for this SLO, of the requests that it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harm_budget: Option<Chance>,
+    /// It only speaks: it takes no release back and holds none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub advisory: bool,
 }
 
 impl Slo {
@@ -107,9 +120,7 @@ impl TryFrom<String> for Objective {
 }
 impl From<Objective> for String {
     fn from(objective: Objective) -> String {
-        // Twelve digits hide the rounding of the division by 100.
-        let percent = format!("{:.10}", objective.0 * 100.0);
-        format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+        percent(objective.0)
     }
 }
 
@@ -271,10 +282,15 @@ impl TryFrom<String> for Chance {
 }
 impl From<Chance> for String {
     fn from(chance: Chance) -> String {
-        // Ten digits hide the rounding of the division by 100.
-        let percent = format!("{:.10}", chance.0 * 100.0);
-        format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+        percent(chance.0)
     }
+}
+
+/// A ratio as it is written in a manifest, such as `0.5%`.
+pub(super) fn percent(ratio: f64) -> String {
+    // Ten digits hide the rounding of the division by 100.
+    let percent = format!("{:.10}", ratio * 100.0);
+    format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
 }
 impl std::fmt::Display for Chance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -101,6 +101,11 @@ spec:
     - { name: availability, objective: 99.9%, bad: \"status >= 500\" }
     - { name: latency, objective: 99%, under: 500ms }
 
+  # What each instance publishes on its page /metrics and no release may make worse. Also `events:`,
+  # `rate:`, and `share:` or `mean:` with `of:` for counters.
+  # guardrails:
+  #   - { name: queue, gauge: queue_depth }
+
   rollout:
     # Also: `blue_green: { keep: 10m }` swaps everybody at once and keeps the old set,
     # `all_at_once: {}` replaces without a look back.

@@ -84,6 +84,72 @@ fn a_margin_or_a_chance_that_cannot_be_meant_is_answered_with_one_that_can() {
 }
 
 #[test]
+fn a_guardrail_or_a_part_of_the_chances_that_cannot_be_meant_is_answered_with_one_that_can() {
+    let guardrail = |text: &str| format!("  guardrails: [ {text} ]\n  slos:\n");
+    let cases = [
+        ("nothing measured", "{ name: queue }"),
+        (
+            "two measured",
+            "{ name: queue, gauge: depth, rate: x_total }",
+        ),
+        ("no metric", "{ name: queue, gauge: queue depth }"),
+        ("slip in a kind", "{ name: queue, guage: depth }"),
+        ("a counter as a level", "{ name: jobs, gauge: jobs_total }"),
+        ("a share of nothing", "{ name: hits, share: hits_total }"),
+        (
+            "of for nothing",
+            "{ name: queue, gauge: depth, of: x_total }",
+        ),
+        (
+            "more events are better",
+            "{ name: oom, events: oom_total, better: higher }",
+        ),
+        ("no margin", "{ name: queue, gauge: depth, margin: 10 }"),
+        (
+            "another unit",
+            "{ name: queue, gauge: depth, margin: 1.1x + 5% }",
+        ),
+        (
+            "tighter than stable",
+            "{ name: queue, gauge: depth, margin: 0.9x }",
+        ),
+        (
+            "wider than all",
+            "{ name: queue, gauge: depth, margin: 200x }",
+        ),
+        ("a name twice", "{ name: latency, gauge: depth }"),
+        (
+            "a part of nothing",
+            "{ name: queue, gauge: depth, advisory: true, alpha: 0.1% }",
+        ),
+        (
+            "more than the whole",
+            "{ name: queue, gauge: depth, alpha: 2% }",
+        ),
+        (
+            "all of the whole",
+            "{ name: queue, gauge: depth, alpha: 1% }",
+        ),
+    ];
+    let mut cases: Vec<(&str, &str, String)> = cases
+        .into_iter()
+        .map(|(name, text)| (name, "  slos:\n", guardrail(text)))
+        .collect();
+    let advisory = "99.9%, bad: \"status >= 500\", advisory: true, beta: 1% }";
+    let piece = "99.9%, bad: \"status >= 500\" }";
+    cases.push((
+        "chances of what decides nothing",
+        piece,
+        advisory.to_owned(),
+    ));
+    let cases: Vec<(&str, &str, &str)> = cases
+        .iter()
+        .map(|(name, piece, text)| (*name, *piece, text.as_str()))
+        .collect();
+    insta::assert_snapshot!(report(&cases));
+}
+
+#[test]
 fn a_wrong_value_is_answered_with_what_fits() {
     let text = report(&[
         ("missing field", "      listen: 127.0.0.1:8080\n", ""),

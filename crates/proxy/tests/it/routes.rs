@@ -34,6 +34,7 @@ fn measuring(table: RoutingTable, routes: &[&str], cohort: Option<&str>) -> Rout
         measure: Measure {
             routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
             cohort: cohort.map(str::to_owned),
+            metrics: Vec::new(),
         },
         ..table
     }

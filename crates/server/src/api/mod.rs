@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod deliveries;
 pub mod evidence;
 pub mod log;
+pub mod report;
 pub mod requests;
 pub mod tokens;
 pub mod trace;

@@ -334,8 +334,20 @@ pub struct GateView {
     pub pass_odds: f64,
     /// The odds that a step needs.
     pub pass_at_odds: f64,
+    /// The odds at which the release is taken back by this SLI alone, where it has a chance of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_at_odds: Option<f64>,
+    /// A gauge's newest level in the new version, in the metric's unit; `value` then is None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<f64>,
+    /// The same of stable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_level: Option<f64>,
     /// Whether a step needs this SLI's proof.
     pub critical: bool,
+    /// It only speaks: nothing is taken back or held for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub advisory: bool,
     /// One line for people.
     pub reason: String,
 }

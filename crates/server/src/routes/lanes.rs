@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use airboss_model::LaneId;
 use airboss_model::manifest::Service;
-use airboss_runtime::{Second, Snapshot};
-use airboss_telemetry::Recorder;
+use airboss_runtime::{Second, Snapshot, judging};
+use airboss_telemetry::{Gauge, Recorder};
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -22,9 +22,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::last_event;
+use crate::api::report::{PastQuery, ReportView};
 use crate::api::views::{LaneList, LaneView, Problem, SloList};
 use crate::problem::{Failure, Result};
-use crate::{Here, Site, draw, origins, promises};
+use crate::{Here, Site, draw, origins, promises, report};
+
+/// Rollouts of the past that are told where nobody says how many, and at the most.
+const PAST_USUAL: u32 = 20;
+const PAST_MAX: u32 = 100;
 
 pub fn router() -> OpenApiRouter<Arc<Site>> {
     OpenApiRouter::new()
@@ -33,6 +38,8 @@ pub fn router() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(live))
         .routes(routes!(slos))
         .routes(routes!(record))
+        .routes(routes!(past))
+        .routes(routes!(report))
 }
 
 fn view(site: &Site, snapshot: &Snapshot) -> LaneView {
@@ -167,6 +174,75 @@ async fn record(
     let lines = lines.map(Ok::<_, Infallible>);
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, Body::from_stream(lines)).into_response())
+}
+
+/// Rollouts of the past that are kept second by second, oldest first, as a recording that `airboss judge` reads.
+/// Those whose latency was measured in other buckets than the serving version's are left out.
+#[utoipa::path(
+    get, path = "/api/v1/lanes/{service}/{environment}/past", tag = "lanes",
+    params(("service" = String, Path, description = "the service"), ("environment" = String, Path, description = "the environment"), PastQuery),
+    responses((status = 200, content_type = "application/x-ndjson", body = String), (status = 404, body = Problem))
+)]
+async fn past(
+    State(site): Here,
+    Path((service, environment)): Path<(String, String)>,
+    Query(query): Query<PastQuery>,
+) -> Result<Response> {
+    let lane = id(&service, &environment)?;
+    let snapshot = site.runtime.snapshot(&lane).ok_or_else(|| unknown(&lane))?;
+    let Some(stable) = &snapshot.lane.stable else {
+        return Err(Failure::not_found(format!(
+            "no version serves {lane} yet, so there is nothing to compare with"
+        )));
+    };
+    let edges = Gauge::new(&stable.service)
+        .config()
+        .latency_edges_ms
+        .clone();
+    let limit = query.limit.unwrap_or(PAST_USUAL).min(PAST_MAX);
+    let rollouts = report::ended(&site, &lane, limit).await?;
+    let (send, receive) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let header = airboss_judge::recording::header(&edges) + "\n";
+        let mut next = 0;
+        if send.send(Ok(Bytes::from(header))).await.is_err() {
+            return;
+        }
+        for request in rollouts.into_iter().rev() {
+            let store = site.runtime.store();
+            let lines = judging::recorded(&request, &edges, &mut next, store.as_ref()).await;
+            let part = match lines {
+                Ok(None) => continue,
+                Ok(Some(lines)) => Ok(Bytes::from(lines)),
+                // The client sees that the answer breaks off.
+                Err(error) => {
+                    tracing::error!(%lane, %error, "the past cannot be read");
+                    Err(std::io::Error::other(error.to_string()))
+                }
+            };
+            if send.send(part).await.is_err() {
+                return;
+            }
+        }
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(ReceiverStream::new(receive))).into_response())
+}
+
+/// How releases of the last 30 days went through their gates, what the gates did not see, and whether each
+/// release changed the usual share of bad requests, compared with the same hours of earlier weeks.
+#[utoipa::path(
+    get, path = "/api/v1/lanes/{service}/{environment}/report", tag = "lanes",
+    params(("service" = String, Path, description = "the service"), ("environment" = String, Path, description = "the environment")),
+    responses((status = 200, body = ReportView), (status = 404, body = Problem))
+)]
+async fn report(
+    State(site): Here,
+    Path((service, environment)): Path<(String, String)>,
+) -> Result<Json<ReportView>> {
+    let lane = id(&service, &environment)?;
+    let snapshot = site.runtime.snapshot(&lane).ok_or_else(|| unknown(&lane))?;
+    Ok(Json(report::of(&site, &snapshot).await?))
 }
 
 fn recording(

@@ -42,6 +42,20 @@ async fn record(server: &Server) -> (mpsc::Sender<()>, tokio::task::JoinHandle<S
     (stop, task)
 }
 
+/// What is kept of rollouts, and what judging it again says of one.
+async fn past(server: &Server, rollout: &str) -> Vec<VerdictLine> {
+    let request = authorized("GET", "/api/v1/lanes/shop/production/past");
+    let request = request.body(Body::empty()).unwrap();
+    let response = server.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let lines = judge_lines(text.lines(), None, None).unwrap().into_iter();
+    lines
+        .filter(|line| line.rollout.as_deref() == Some(rollout) && !line.is_final)
+        .collect()
+}
+
 fn config() -> Config {
     let documents = manifest::parse("airboss.yaml", &manifest()).unwrap();
     let Resource::Service(service) = &documents[0].resource;
@@ -84,6 +98,17 @@ async fn a_recording_is_judged_to_the_words_of_the_live_judge() {
         .find(|line| line.verdict == airboss_judge::Verdict::Fail)
         .unwrap_or_else(|| panic!("the recording fails too: {lines:#?}\n{recording}"));
     assert_eq!(live["reason"], replayed.reason.as_str(), "{recording}");
+    let kept = past(&server, "shop-2").await;
+    let failed = kept
+        .iter()
+        .find(|line| line.verdict == airboss_judge::Verdict::Fail);
+    assert_eq!(live["reason"], failed.unwrap().reason.as_str());
+    let (_, report) = server.get("/api/v1/lanes/shop/production/report").await;
+    assert_eq!(
+        (&report["judged"], &report["taken_back"]),
+        (&json!(1), &json!(1)),
+        "{report}"
+    );
     let (_, explanation) = server.get("/api/v1/rollouts/shop-2/explain").await;
     let computation = explanation["computation"].as_str().unwrap();
     assert!(computation.contains("fails at 100"), "{computation}");
@@ -148,6 +173,24 @@ async fn a_rollout_of_several_steps_is_judged_again_to_every_word() {
     }
     let last = lines.last().unwrap();
     assert_eq!(last.rollout.as_deref(), Some("shop-2"));
+    // What the server keeps of it says the same.
+    let kept = past(&server, "shop-2").await;
+    let mut again = kept
+        .iter()
+        .map(|line| (line.verdict.as_str(), line.reason.as_str()));
+    for said in &live {
+        assert!(
+            again.any(|line| line == *said),
+            "{said:?} is not kept: {kept:#?}"
+        );
+    }
+    let (_, report) = server.get("/api/v1/lanes/shop/production/report").await;
+    assert_eq!(
+        (&report["by_evidence"], &report["pass_rate"]),
+        (&json!(1), &json!(1.0)),
+        "{report}"
+    );
+    assert_eq!(report["changes"][0]["change"], "unknown", "{report}");
 }
 
 #[tokio::test]

@@ -73,6 +73,9 @@ pub enum AgentError {
     /// The artifacts' folder cannot be used.
     #[error(transparent)]
     Artifacts(#[from] ArtifactError),
+    /// No client for pages of metrics.
+    #[error("cannot prepare to read instances' metrics: {0}")]
+    Pages(reqwest::Error),
     /// The controller's address cannot be used.
     #[error(transparent)]
     Controller(#[from] ClientError),
@@ -172,6 +175,7 @@ impl Agent {
         let site = Arc::new(Site {
             artifacts: ArtifactStore::open(&root, clients.clone())?,
             logs: Logs::open(root.join("logs")).map_err(folder)?,
+            pages: super::meter::client().map_err(AgentError::Pages)?,
             ports: Ports::new(config.ports, &root.to_string_lossy()),
             term_grace: config.term_grace,
             backoff_first: config.backoff_first,
@@ -370,6 +374,11 @@ impl Agent {
             let counted = lane.take_counts();
             for link in &mut self.links {
                 link.reports.count(id, &counted);
+            }
+            for (arm, instance, read) in lane.take_readings() {
+                for link in &mut self.links {
+                    link.reports.read(id, arm, instance, &read);
+                }
             }
         }
         let now = (self.clock)();

@@ -26,6 +26,8 @@ pub(super) struct Site {
     pub artifacts: ArtifactStore,
     pub logs: Logs,
     pub ports: Ports,
+    /// Asks instances for their metrics.
+    pub pages: reqwest::Client,
     /// From SIGTERM to SIGKILL.
     pub term_grace: Duration,
     /// Wait before the first restart; it doubles up to `backoff_most`.

@@ -28,6 +28,7 @@ mod launch;
 mod link;
 mod lock;
 mod logs;
+mod meter;
 mod poll;
 mod ports;
 pub mod protocol;

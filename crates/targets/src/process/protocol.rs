@@ -83,8 +83,8 @@ pub struct Report {
     pub covers_ms: u64,
 }
 
-/// Requests of one instance since the last report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What was measured of one instance since the last report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrafficIncrement {
     /// Which lane.
     pub lane: LaneId,

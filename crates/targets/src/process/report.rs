@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use airboss_model::metrics::Reading;
 use airboss_model::target::Observed;
 use airboss_model::traffic::Counts;
 use airboss_model::{ArmId, LaneId, Timestamp};
@@ -57,6 +58,25 @@ impl Reports {
             let (users, mirrored) = self.pending.entry(key).or_default();
             users.add(&one.counts);
             mirrored.add(&one.mirrored);
+        }
+    }
+
+    /// Adds what an instance published.
+    pub fn read(
+        &mut self,
+        lane: &LaneId,
+        arm: &ArmId,
+        instance: &str,
+        read: &BTreeMap<String, Reading>,
+    ) {
+        let key = (lane.clone(), arm.clone(), instance.to_owned());
+        let (users, _) = self.pending.entry(key).or_default();
+        for (series, reading) in read {
+            users
+                .metrics
+                .entry(series.clone())
+                .or_default()
+                .add(reading);
         }
     }
 

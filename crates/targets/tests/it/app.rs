@@ -1,6 +1,6 @@
 //! The service that the tests ship: this test binary itself, told by `APP` what to be.
 //!
-//! * `ok` answers `/healthz`, `/` (`VERSION PID`), `/env`, `/slow` (once the file `GATE` is
+//! * `ok` answers `/healthz`, `/` (`VERSION PID`), `/env`, `/metrics` (ten more each time), `/slow` (once the file `GATE` is
 //!   there) and ends at `/crash`;
 //! * `crash` writes two lines and ends; `deaf` answers `/healthz` with 503.
 
@@ -9,6 +9,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
+
+static ASKED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
@@ -62,6 +64,16 @@ fn answer(stream: TcpStream, kind: &str) {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 (200, "slow but sure".to_owned())
+            }
+            "/metrics" => {
+                let asked = ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let asked = 10 * (asked + 1);
+                (
+                    200,
+                    format!(
+                        "# TYPE asked_total counter\nasked_total {asked}\ndepth{{queue=\"a\"}} 2\ndepth{{queue=\"b\"}} 3\n"
+                    ),
+                )
             }
             "/env" => {
                 let mut body = String::new();

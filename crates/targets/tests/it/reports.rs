@@ -89,3 +89,56 @@ async fn a_taken_address_is_named_with_its_holder_and_used_once_it_is_free() {
         .await;
     agent.stop(StopMode::StopInstances).await;
 }
+
+#[tokio::test]
+async fn what_instances_publish_is_read_every_second_and_what_they_do_not_is_named() {
+    let world = World::new().await;
+    let arm = world.arm("app-1", "ok", 2);
+    let mut desired = desired(1, &[&arm], stable("app-1"));
+    let asked = ["asked_total", "depth", "nothing"];
+    desired.traffic.measure.metrics = asked.map(|series| series.parse().unwrap()).to_vec();
+    world.controller.ask(desired);
+    let agent = world.agent();
+    let read = |world: &World| {
+        let mut read = std::collections::BTreeMap::new();
+        for increment in world.controller.traffic() {
+            let sum: &mut Counts = read.entry(increment.instance).or_default();
+            sum.add(&increment.counts);
+        }
+        read
+    };
+    world
+        .controller
+        .until("both have risen", |_| {
+            let read = read(&world);
+            let risen = |counts: &Counts| counts.metrics["asked_total"].rise >= 20.0;
+            read.len() == 2 && read.values().all(risen)
+        })
+        .await;
+    for counts in read(&world).values() {
+        let (asked, depth) = (&counts.metrics["asked_total"], &counts.metrics["depth"]);
+        assert_eq!(depth.mean(), Some(5.0));
+        // The first reading of a counter tells nothing, each later one at least ten more.
+        assert!(
+            asked.rise >= 10.0 * f64::from(asked.readings - 1),
+            "{asked:?}"
+        );
+        assert!(asked.over_ms > 0 && !counts.metrics.contains_key("nothing"));
+    }
+    let lane = world
+        .controller
+        .sees("what is missing is named", |lane| !lane.problems.is_empty())
+        .await;
+    assert!(lane.problems[0].contains("/metrics: no number for nothing"));
+    // Nobody asks any more: nothing is read, nothing is missing.
+    let mut desired = super::world::desired(2, &[&arm], stable("app-1"));
+    desired.traffic.measure.metrics = vec!["depth".parse().unwrap()];
+    world.controller.ask(desired);
+    world
+        .controller
+        .sees("nothing is missing", |lane| {
+            in_force(lane) == 2 && lane.problems.is_empty()
+        })
+        .await;
+    agent.stop(StopMode::StopInstances).await;
+}

@@ -143,6 +143,7 @@ impl World {
                 sticky: None,
                 force_header: None,
                 response_timeout: Span::secs(30),
+                metrics: "/metrics".to_owned(),
             },
         }
     }

@@ -50,9 +50,12 @@ fn a_good_manifest_is_explained_in_words() {
 #[test]
 fn margins_chances_and_what_there_should_be_more_of_are_explained_in_words() {
     let slos = r#"  judge: { alpha: 0.5%, harm_budget: 0.2% }
+  guardrails:
+    - { name: queue, gauge: 'depth{queue="mail"}', margin: 1.2x + 5, alpha: 0.1% }
+    - { name: hits, share: hits_total, of: lookups_total, better: higher, advisory: true }
   slos:
     - { name: orders, objective: 2%, good: "status == 201", routes: [ POST /order ], margin: { fail: 0.9x } }
-    - { name: availability, objective: 99.9%, bad: "status >= 500", margin: { fail: 1.5x + 0.05%, pass: 2x + 0.1% } }
+    - { name: availability, objective: 99.9%, bad: "status >= 500", margin: { fail: 1.5x + 0.05%, pass: 2x + 0.1% }, alpha: 0.2%, beta: 2%, harm_budget: 0.05% }
 "#;
     let text = GOOD.replace("  slos:\n", slos);
     let text = text.replacen(
@@ -65,7 +68,7 @@ fn margins_chances_and_what_there_should_be_more_of_are_explained_in_words() {
     let promises: Vec<&str> = out
         .lines()
         .skip_while(|line| !line.contains("Promises"))
-        .take(4)
+        .take(6)
         .map(str::trim)
         .collect();
     insta::assert_snapshot!(promises.join("\n"));

@@ -1,7 +1,7 @@
 //! `airboss slo burn` and `airboss slo backtest`: alerts and margins before they meet users.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use airboss_judge::alerts::{self, Detection, Pitfall, RuleReplay};
@@ -9,8 +9,8 @@ use airboss_judge::backtest::{Backtest, backtest};
 use airboss_judge::burn::{BurnRule, PERIOD_SECONDS, WORKBOOK};
 use airboss_judge::recording::{self, History};
 use airboss_judge::{Config, Margin, words};
-use airboss_model::Span;
 use airboss_model::manifest::{Edge, Objective, Service, Strategy};
+use airboss_model::{ServiceName, Span};
 use airboss_telemetry::Gauge;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ use crate::exit::{Exit, UsageError};
 use crate::render::harmless;
 
 /// Of a recording, so many of the newest seconds are replayed through the judge: a day.
-const PAST_SECONDS: usize = 86_400;
+pub(super) const PAST_SECONDS: usize = 86_400;
 /// Bad shares that a calculation shows: a total outage, a tenth, a hundredth.
 const SHOWN: [f64; 3] = [1.0, 0.1, 0.01];
 /// Shares that a canary is tried at where no manifest says which.
@@ -54,17 +54,22 @@ pub struct BurnArgs {
     pub output: OutputArgs,
 }
 
-/// Replays a recording of stable through the judge: would it have been blamed for what it is itself?
+/// Tries margins on the past: would stable have been blamed for what it is itself, or a rollout of before?
 ///
 /// Some of stable's instances play the new version, chosen anew each time. The share of replays that fail is the
-/// rate of false rollbacks by these margins. Exit code 3 where a margin is too tight for the service; it is named
-/// with one that is not.
+/// rate of false rollbacks by these margins. Of a service, every rollout that the server keeps second by second is
+/// judged again too. Exit code 3 where a margin is too tight for the service, which is named with one that is not, or
+/// where a release that was shipped would have been taken back.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BacktestArgs {
-    /// The recording; 20 minutes of stable traffic at least, an hour is better
-    #[arg(value_name = "RECORDING")]
-    pub recording: PathBuf,
-    /// Judge by the SLOs and steps of this manifest [default: errors and latency at 1%, 10% and 50%]
+    /// A recording, of 20 minutes of stable traffic at least, or a service that the server knows
+    #[arg(value_name = "RECORDING|SERVICE")]
+    pub past: String,
+    /// The environment, of a service [default: the only one, else production]
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// Judge by the SLOs and steps of this manifest [default: of a recording errors and latency at 1%, 10% and
+    /// 50%; of a service as its newest rollout was judged]
     #[arg(long, value_name = "FILE")]
     pub service: Option<PathBuf>,
     /// Replays of each step
@@ -76,6 +81,13 @@ pub struct BacktestArgs {
     /// Printing.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+impl BacktestArgs {
+    /// Whether a file is meant: one that is there, or what cannot be a service's name.
+    pub fn is_recording(&self) -> bool {
+        Path::new(&self.past).exists() || self.past.parse::<ServiceName>().is_err()
+    }
 }
 
 fn objective(text: &str) -> Result<Objective, String> {
@@ -257,9 +269,8 @@ fn replay_text(replay: &RuleReplay, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 /// Where a file cannot be read, the recording is too short or of one instance, or an answer cannot be written.
 pub fn run_backtest(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let history = read(&args.recording, |lines| {
-        History::read_last(lines, PAST_SECONDS)
-    })?;
+    let recording = Path::new(&args.past);
+    let history = read(recording, |lines| History::read_last(lines, PAST_SECONDS))?;
     let service = args.service.as_deref().map(service).transpose()?;
     let edges = history.edges().to_vec();
     let (config, steps) = match &service {
@@ -278,7 +289,7 @@ pub fn run_backtest(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<
         .map(|(index, weight)| (*weight, steps.get(index + 1).copied()))
         .collect();
     let told = backtest(&history, &config, &weights, args.runs, args.seed)
-        .map_err(|error| UsageError(format!("{}: {error}", args.recording.display())))?;
+        .map_err(|error| UsageError(format!("{}: {error}", recording.display())))?;
     if args.output.is_json() {
         serde_json::to_writer_pretty(&mut *out, &told)?;
         writeln!(out)?;
@@ -292,7 +303,7 @@ pub fn run_backtest(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<
     })
 }
 
-fn backtest_text(
+pub(super) fn backtest_text(
     told: &Backtest,
     config: &Config,
     service: Option<&Service>,
@@ -358,7 +369,7 @@ fn written(margin: Margin, good: bool) -> Edge {
 }
 
 /// The shares below 100 % of a manifest's canary.
-fn steps(service: &Service) -> Vec<f64> {
+pub(super) fn steps(service: &Service) -> Vec<f64> {
     let Strategy::Canary(canary) = service.spec.rollout.strategy() else {
         return USUAL_STEPS.to_vec();
     };

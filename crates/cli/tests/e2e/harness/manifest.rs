@@ -10,6 +10,7 @@ pub struct Manifest {
     pub instances: u32,
     pub ready_within: &'static str,
     pub slos: &'static str,
+    pub guardrails: &'static str,
     pub steps: &'static str,
     pub lease: &'static str,
     pub when_busy: &'static str,
@@ -24,6 +25,7 @@ impl Default for Manifest {
             instances: 1,
             ready_within: "20s",
             slos: r#"[{ name: availability, objective: 99%, bad: "status >= 500" }]"#,
+            guardrails: "[]",
             steps: "[40%, 100%]",
             lease: "60s",
             when_busy: "queue",
@@ -44,6 +46,7 @@ impl Manifest {
             instances,
             ready_within,
             slos,
+            guardrails,
             steps,
             lease,
             when_busy,
@@ -62,6 +65,7 @@ spec:
       health: {{ http: /healthz, ready_within: {ready_within} }}
       drain: 2s
   slos: {slos}
+  guardrails: {guardrails}
   rollout:
     when_busy: {when_busy}
     require: {require}

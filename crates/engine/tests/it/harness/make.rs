@@ -41,8 +41,10 @@ pub fn service() -> Service {
                 sticky: None,
                 force_header: None,
                 response_timeout: Span::secs(30),
+                metrics: "/metrics".to_owned(),
             }),
             slos: Vec::new(),
+            guardrails: Vec::new(),
             judge: Default::default(),
             requests: Default::default(),
             rollout: RolloutSpec {

@@ -8,6 +8,26 @@ use crate::manifest::secrets::is_reference;
 use crate::manifest::{ProcessTarget, Sticky};
 
 impl Rules<'_> {
+    /// A path that an instance is asked for; `usual` is what to write where nothing of it can be kept.
+    fn path(&mut self, place: &[&str], what: &str, path: &str, usual: &str) {
+        let fits = |c: char| c.is_ascii_graphic() && c != '#';
+        if !path.starts_with('/') {
+            let help = format!(
+                "write a path, such as `/{}`",
+                path.rsplit('/').next().unwrap_or(usual)
+            );
+            let message = format!("the {what} {} does not start with `/`", quote(path));
+            self.error(place, message, &help);
+        } else if path.len() > 2_048 || !path.chars().all(fits) {
+            let message = format!("{} is not a path that can be asked for", quote(path));
+            self.error(
+                place,
+                message,
+                "write it as in a URL: no spaces, no `#`, at most 2,048 bytes",
+            );
+        }
+    }
+
     pub(super) fn process(&mut self, process: &ProcessTarget) {
         let at = |name: &'static str| join(&PROCESS, &[name]);
         self.command(process);
@@ -21,23 +41,14 @@ impl Rules<'_> {
         let health = &process.health;
         if let Some(path) = &health.http {
             let place = join(&PROCESS, &["health", "http"]);
-            let fits = |c: char| c.is_ascii_graphic() && c != '#';
-            if !path.starts_with('/') {
-                let help = format!(
-                    "write a path, such as `/{}`",
-                    path.rsplit('/').next().unwrap_or("healthz")
-                );
-                let message = format!("the health path {} does not start with `/`", quote(path));
-                self.error(&place, message, &help);
-            } else if path.len() > 2_048 || !path.chars().all(fits) {
-                let message = format!("{} is not a path that can be asked for", quote(path));
-                self.error(
-                    &place,
-                    message,
-                    "write it as in a URL: no spaces, no `#`, at most 2,048 bytes",
-                );
-            }
+            self.path(&place, "health path", path, "healthz");
         }
+        self.path(
+            &at("metrics"),
+            "page of metrics",
+            &process.metrics,
+            "metrics",
+        );
         let health_at = |name: &'static str| join(&PROCESS, &["health", name]);
         self.span(
             &health_at("ready_within"),

@@ -32,7 +32,7 @@ impl Rules<'_> {
         }
         let canary = matches!(strategy, Strategy::Canary(_));
         // Without a readable target the manifest is far from complete.
-        if canary && timeout.is_some() && !slos.iter().any(|slo| slo.critical) {
+        if canary && timeout.is_some() && !slos.iter().any(|slo| slo.critical && !slo.advisory) {
             let what = if slos.is_empty() {
                 "a canary without SLOs has nothing to be judged by"
             } else {
@@ -78,13 +78,17 @@ impl Rules<'_> {
         }
     }
 
-    fn slo(&mut self, place: &[&str], slo: &Slo, timeout: Option<Span>) {
+    pub(super) fn name(&mut self, place: &[&str], name: &str, of: &str) {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if slo.name.is_empty() || slo.name.len() > 63 || !slo.name.chars().all(fits) {
-            let message = format!("{} is not a name for an SLO", quote(&slo.name));
+        if name.is_empty() || name.len() > 63 || !name.chars().all(fits) {
+            let message = format!("{} is not a name for {of}", quote(name));
             let help = "use up to 63 letters, digits and `- _ .`";
-            self.error(&join(place, &["name"]), message, help);
+            self.error(place, message, help);
         }
+    }
+
+    fn slo(&mut self, place: &[&str], slo: &Slo, timeout: Option<Span>) {
+        self.name(&join(place, &["name"]), &slo.name, "an SLO");
         if let Some(good) = &slo.good {
             self.good(place, slo, good);
             return;

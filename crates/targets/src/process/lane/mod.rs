@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use airboss_model::manifest::ProcessTarget;
+use airboss_model::metrics::Reading;
 use airboss_model::target::{Desired, DesiredArm, InstanceState};
 use airboss_model::time::{after, since};
 use airboss_model::traffic::Weight;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use crate::process::instance::{Goal, News, Status};
 use crate::process::journal::{Applied, Expired};
 use crate::process::launch::{Site, address};
+use crate::process::meter::{Meter, Source};
 use crate::process::router::{Inherited, Router};
 use crate::process::routing::{self, Seat, needs_a_watch, routed, waits_for};
 use arm::Arm;
@@ -64,6 +66,8 @@ pub(super) struct Lane {
     lease_until: Option<Instant>,
     /// As in the journal, where it is written in coarse steps.
     lease_written: Option<Timestamp>,
+    /// Readers of ready instances' metrics, by arm and number.
+    meters: BTreeMap<(ArmId, u32), Meter>,
 }
 
 impl Lane {
@@ -83,6 +87,7 @@ impl Lane {
             watched: None,
             lease_until: None,
             lease_written: None,
+            meters: BTreeMap::new(),
         }
     }
 
@@ -189,7 +194,37 @@ impl Lane {
             }
             in_use
         });
+        self.read_metrics(means);
         self.close(means);
+    }
+
+    /// Reads the metrics of exactly those instances that are ready, where anybody asks for any.
+    fn read_metrics(&mut self, means: &Means<'_>) {
+        let series = &self.desired.traffic.measure.metrics;
+        if series.is_empty() && self.meters.is_empty() {
+            return;
+        }
+        let mut wanted = BTreeMap::new();
+        for (id, arm) in self.arms.iter().filter(|_| !series.is_empty()) {
+            for (index, member) in arm.members.iter().filter(|(_, member)| member.ready()) {
+                let Some(port) = member.status.port else {
+                    continue;
+                };
+                let source = Source {
+                    address: address(port),
+                    path: arm.spec.borrow().process.metrics.clone(),
+                    series: series.clone(),
+                };
+                wanted.insert((id.clone(), *index), source);
+            }
+        }
+        self.meters
+            .retain(|seat, meter| wanted.get(seat) == Some(&meter.source));
+        for (seat, source) in wanted {
+            self.meters
+                .entry(seat)
+                .or_insert_with(|| Meter::start(source, means.site.pages.clone()));
+        }
     }
 
     fn wanted(&self, arm: &ArmId) -> u32 {
@@ -478,6 +513,15 @@ impl Lane {
             counts.extend(router.take_counts());
         }
         counts
+    }
+
+    /// What instances published since the last call, by arm and name.
+    pub fn take_readings(&self) -> impl Iterator<Item = (&ArmId, &str, BTreeMap<String, Reading>)> {
+        self.meters.iter().filter_map(|((arm, index), meter)| {
+            let member = self.arms.get(arm)?.members.get(index)?;
+            let read = meter.take();
+            (!read.is_empty()).then_some((arm, member.name.as_str(), read))
+        })
     }
 
     /// The arms' specs, running and draining ones.

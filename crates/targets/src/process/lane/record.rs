@@ -15,6 +15,7 @@ use crate::process::child::Process;
 use crate::process::instance::Status;
 use crate::process::journal::{ArmRecord, InstanceRecord, LaneRecord};
 use crate::process::launch::address;
+use crate::process::meter::Meter;
 
 impl Lane {
     /// Takes over from an earlier agent: processes that live are adopted with their state.
@@ -122,6 +123,8 @@ impl Lane {
         let members = self.arms.values().flat_map(|arm| arm.members.values());
         let theirs = members.filter_map(|member| member.status.problem.clone());
         let mut problems: Vec<String> = own.chain(theirs).chain(problems.iter().cloned()).collect();
+        // One tells enough: the others mostly say the same.
+        problems.extend(self.meters.values().find_map(Meter::problem));
         for spec in &self.desired.arms {
             if spec.instances > MAX_INSTANCES {
                 problems.push(format!(

@@ -132,7 +132,30 @@ fn gates(html: &mut Html, facts: &Facts) {
             .element("td", &slo.name)
             .element("td class=\"num\"", &String::from(slo.objective))
             .element("td", &bad)
-            .element("td", if slo.critical { "yes" } else { "no" })
+            .element(
+                "td",
+                match (slo.advisory, slo.critical) {
+                    (true, _) => "no: it was advisory",
+                    (false, true) => "yes",
+                    (false, false) => "no",
+                },
+            )
+            .raw("</tr>\n");
+    }
+    for guardrail in &request.service.spec.guardrails {
+        let series: Vec<String> = guardrail.series().map(ToString::to_string).collect();
+        html.raw("<tr>")
+            .element("td", &guardrail.name)
+            .element("td class=\"num\"", "–")
+            .element("td", &format!("guardrail on {}", series.join(" of ")))
+            .element(
+                "td",
+                if guardrail.advisory {
+                    "no: it was advisory"
+                } else {
+                    "no"
+                },
+            )
             .raw("</tr>\n");
     }
     html.raw("</tbody></table>\n");
@@ -221,14 +244,18 @@ fn numbers(html: &mut Html, assessment: &Assessment) {
             ),
             None => "no requests".to_owned(),
         };
+        let [canary, stable] = match sli.levels {
+            Some(levels) => levels.map(airboss_judge::words::significant),
+            None => [
+                rate(sli.canary),
+                sli.baseline.map_or_else(|| "–".to_owned(), rate),
+            ],
+        };
         html.raw("<tr>")
             .element("td", &sli.name)
             .element("td", &sli.verdict.as_str().replace('_', " "))
-            .element("td class=\"num\"", &rate(sli.canary))
-            .element(
-                "td class=\"num\"",
-                &sli.baseline.map_or_else(|| "–".to_owned(), rate),
-            )
+            .element("td class=\"num\"", &canary)
+            .element("td class=\"num\"", &stable)
             .element("td class=\"num\"", &words::percent(sli.bound))
             .element("td class=\"num\"", &words::odds(sli.log_e))
             .element("td class=\"num\"", &words::odds(sli.log_pass))
