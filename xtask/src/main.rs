@@ -60,12 +60,12 @@ fn built() -> anyhow::Result<PathBuf> {
         .context("this program lies in no folder")
 }
 
-/// Builds the worlds with optimisation, apart from everything else (their clock is a feature that no
-/// program of the product may have), and plays them.
+/// Builds the worlds apart from everything else (their clock is a feature that no program of the
+/// product may have), and plays them.
 fn sim(arguments: &[String]) -> anyhow::Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = std::process::Command::new(cargo)
-        .args(["run", "--quiet", "--profile", "sim", "-p", "airboss-sim"])
+        .args(["run", "--quiet", "-p", "airboss-sim"])
         .args(["--bin", "worlds", "--"])
         .args(arguments)
         .current_dir(root())

@@ -130,3 +130,29 @@ fn a_failure_counts_whatever_step_showed_it_and_a_doubt_only_where_users_are() {
     world.say(2, 0, Verdict::Fail);
     assert_eq!(phase(&world.lane), "rolling back");
 }
+
+#[test]
+fn requests_are_copied_to_a_canary_only_while_it_has_some_users_and_not_all() {
+    let mirrored = |number| {
+        let mut request = release(number);
+        let service = std::sync::Arc::make_mut(&mut request.service);
+        service.spec.rollout.canary.as_mut().unwrap().mirror = percent(20);
+        request
+    };
+    let copied = |world: &World| world.lane.desired.as_ref().unwrap().traffic.mirror;
+    // A first version has nobody to copy from.
+    let mut world = World::empty();
+    world.ship(mirrored(1));
+    assert_eq!(
+        world.lane.active.as_ref().unwrap().plan.mirror,
+        Weight::ZERO
+    );
+    world.settle();
+    world.ship(mirrored(2));
+    world.run_until_phase("preparing 0");
+    assert_eq!(copied(&world), Weight::ZERO);
+    world.run_until_phase("observing 0");
+    assert_eq!(copied(&world), percent(20));
+    world.run_until_phase("observing 2");
+    assert_eq!(copied(&world), Weight::ZERO);
+}
