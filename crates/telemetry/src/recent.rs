@@ -23,7 +23,7 @@ struct Arm {
     requests: u64,
     errors: u64,
     /// (Bucket of [`latency`], count), by bucket.
-    latency: Box<[(u16, u64)]>,
+    latency: Box<[(u16, u32)]>,
 }
 
 /// The last seconds of one arm in numbers.
@@ -48,7 +48,7 @@ impl Recent {
             arm,
             requests: counts.requests,
             errors: counts.by_status.range(500..).map(|(_, n)| n).sum(),
-            latency: counts.latency.into_iter().collect(),
+            latency: counts.latency.into_iter().map(small).collect(),
         });
         self.seconds.push_back(arms.collect());
         while self.seconds.len() > SECONDS {
@@ -67,7 +67,7 @@ impl Recent {
             requests += second.requests;
             errors += second.errors;
             for (bucket, count) in &second.latency {
-                *latency.entry(*bucket).or_default() += count;
+                *latency.entry(*bucket).or_default() += u64::from(*count);
             }
         }
         (requests > 0).then(|| Summary {
@@ -86,6 +86,11 @@ impl Recent {
         let own: u64 = own.map(|it| it.requests).sum();
         (all > 0).then(|| own as f64 / all as f64)
     }
+}
+
+/// A second's count is far below four thousand million.
+fn small((bucket, count): (u16, u64)) -> (u16, u32) {
+    (bucket, u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn quantile_ms(counts: &BTreeMap<u16, u64>, quantile: f64) -> f64 {

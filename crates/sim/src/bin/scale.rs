@@ -31,6 +31,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const RATE: f64 = 20.0;
 /// Lanes whose seconds are timed.
 const SAMPLE: usize = 500;
+/// Lanes that are written side by side.
+const SEEDED_AT_ONCE: usize = 256;
 /// Seconds to let claims and caches settle before anything is measured.
 const WARM_UP: u64 = 20;
 
@@ -42,11 +44,17 @@ async fn main() -> anyhow::Result<()> {
         .context("usage: scale ROLLOUTS [SECONDS]")?
         .parse()?;
     let seconds: u64 = words.next().unwrap_or("60".to_owned()).parse()?;
+    let clock = Clock::system();
+    let began = clock.now();
+    let empty = memory_mb()?;
+    let mut lanes = (0..count)
+        .map(|number| place(number, began))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let targets = memory_mb()? - empty;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("airboss.db");
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(path, SqliteOptions::default()).await?);
-    let clock = Clock::system();
-    let mut lanes = seed(&store, count, clock.now()).await?;
+    seed(&store, count, began).await?;
     let hub = Arc::new(Hub::new("scale".to_owned(), clock.now()));
     let runtime = Runtime::start(
         Arc::clone(&store),
@@ -95,6 +103,7 @@ async fn main() -> anyhow::Result<()> {
             "late_p99_ms": at(0.99),
             "seconds_timed": late.len(),
             "memory_mb": memory_mb()?,
+            "targets_mb": targets,
             "processors": used,
         })
     )?;
@@ -111,43 +120,10 @@ struct Place {
     host: Host,
 }
 
-/// Lanes that observe their first step, as many as asked for. Their writes share flushes.
-async fn seed(store: &Arc<dyn Store>, count: usize, now: Timestamp) -> anyhow::Result<Vec<Place>> {
-    let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..count {
-        tasks.spawn(seed_one(Arc::clone(store), number, now));
-    }
-    let mut places = Vec::new();
-    while let Some(place) = tasks.join_next().await {
-        places.push(place??);
-    }
-    store.release_claims("seed").await?;
-    Ok(places)
-}
-
-async fn seed_one(store: Arc<dyn Store>, number: usize, now: Timestamp) -> anyhow::Result<Place> {
-    let name = format!("s{number}");
-    let (lane, host) = in_progress(&name, now)?;
+/// A lane's target and its traffic.
+fn place(number: usize, now: Timestamp) -> anyhow::Result<Place> {
+    let (lane, host) = in_progress(number, now)?;
     let id = lane.id.clone();
-    let row = store
-        .claim_lane(&id, "seed", after(now, Duration::from_secs(3_600)), now)
-        .await?
-        .context("the lane is new")?;
-    store
-        .commit(&Commit {
-            lane: id.clone(),
-            seq: row.seq,
-            epoch: row.epoch,
-            at: now,
-            input: json!(Input::Clock),
-            consumes: None,
-            events: Vec::new(),
-            state: json!(lane),
-            active: true,
-            effects: Vec::new(),
-            rollouts: Vec::new(),
-        })
-        .await?;
     let rollout = lane.active.as_ref().context("it is in progress")?;
     Ok(Place {
         observed: host.observe(&id, now).context("the host knows the lane")?,
@@ -161,8 +137,49 @@ async fn seed_one(store: Arc<dyn Store>, number: usize, now: Timestamp) -> anyho
     })
 }
 
+/// Lanes that observe their first step, as many as asked for. Writes share flushes.
+async fn seed(store: &Arc<dyn Store>, count: usize, now: Timestamp) -> anyhow::Result<()> {
+    let numbers: Vec<usize> = (0..count).collect();
+    for some in numbers.chunks(SEEDED_AT_ONCE) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in some {
+            tasks.spawn(seed_one(Arc::clone(store), *number, now));
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+    }
+    Ok(store.release_claims("seed").await?)
+}
+
+async fn seed_one(store: Arc<dyn Store>, number: usize, now: Timestamp) -> anyhow::Result<()> {
+    let (lane, _) = in_progress(number, now)?;
+    let id = lane.id.clone();
+    let row = store
+        .claim_lane(&id, "seed", after(now, Duration::from_secs(3_600)), now)
+        .await?
+        .context("the lane is new")?;
+    store
+        .commit(&Commit {
+            lane: id,
+            seq: row.seq,
+            epoch: row.epoch,
+            at: now,
+            input: json!(Input::Clock),
+            consumes: None,
+            events: Vec::new(),
+            state: json!(lane),
+            active: true,
+            effects: Vec::new(),
+            rollouts: Vec::new(),
+        })
+        .await?;
+    Ok(())
+}
+
 /// Ships two versions of a service on a host of its own, until the second has its first share.
-fn in_progress(name: &str, now: Timestamp) -> anyhow::Result<(Arc<Lane>, Host)> {
+fn in_progress(number: usize, now: Timestamp) -> anyhow::Result<(Arc<Lane>, Host)> {
+    let name = &format!("s{number}");
     let service: Arc<Service> = serde_json::from_value(json!({
         "metadata": { "name": name },
         "spec": {
