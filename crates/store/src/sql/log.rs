@@ -37,7 +37,8 @@ const CHUNK: usize = 4096;
 
 pub(super) const HEAD: &str = "SELECT size, frontier FROM log WHERE \"only\" = 1";
 /// Hashes as one value: to take each as a row costs far more than to read it.
-const SQLITE_JOINED: &str = "unhex(group_concat(hex(hash), '' ORDER BY place))";
+/// SQLite takes them in the order of what it selects from; said in the aggregate, it would sort them again.
+const SQLITE_JOINED: &str = "unhex(group_concat(hex(hash), ''))";
 const POSTGRES_JOINED: &str = "string_agg(hash, ''::bytea ORDER BY place)";
 
 /// Texts of records that one call returns at most, in bytes; the first record always fits.
@@ -203,12 +204,13 @@ fn select_hashes(
             Dialect::Sqlite => SQLITE_JOINED,
             Dialect::Postgres => POSTGRES_JOINED,
         })
-        .push(" AS hashes FROM log_hashes WHERE level = ")
+        .push(" AS hashes FROM (SELECT place, hash FROM log_hashes WHERE level = ")
         .push_bind(i64::from(level))
         .push(" AND place >= ")
         .push_bind(integer(from)?)
         .push(" AND place < ")
-        .push_bind(integer(to)?);
+        .push_bind(integer(to)?)
+        .push(" ORDER BY place) AS given");
     Ok(())
 }
 
