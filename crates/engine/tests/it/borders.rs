@@ -57,6 +57,23 @@ fn a_policy_to_promote_goes_against_no_evidence_and_past_no_silence() {
 }
 
 #[test]
+fn who_goes_on_without_waiting_is_told_what_was_known_of_that_step_and_of_no_other() {
+    let mut world = World::with_stable();
+    world.judge = Judge::silent();
+    world.ship(release(2));
+    world.run_until_phase("observing 0");
+    world.say(2, 0, Verdict::Undecided);
+    world.promote(2, false);
+    let known = assessment(Verdict::Undecided).reason;
+    let told = world.messages("step_passed");
+    assert!(told[0].contains(&known), "{told:?}");
+    world.run_until_phase("observing 1");
+    world.promote(2, false);
+    let told = world.messages("step_passed");
+    assert!(told[1].contains("not judged yet"), "{told:?}");
+}
+
+#[test]
 fn instances_that_are_ready_and_held_are_never_late() {
     let mut world = World::with_stable();
     world.ship(release(2).requires(&[Requirement::Signed]));
