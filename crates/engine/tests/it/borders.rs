@@ -74,6 +74,21 @@ fn who_goes_on_without_waiting_is_told_what_was_known_of_that_step_and_of_no_oth
 }
 
 #[test]
+fn a_rollout_that_a_person_holds_is_called_paused_until_it_goes_back() {
+    let name = |world: &World| world.lane.active.as_ref().unwrap().phase_name();
+    let mut world = World::with_stable();
+    world.judge = Judge::silent();
+    world.ship(release(2));
+    assert_eq!(name(&world), "preparing");
+    world.run_until_phase("observing 0");
+    assert_eq!(name(&world), "observing");
+    world.pause(2);
+    assert_eq!(name(&world), "paused");
+    world.say(2, 0, Verdict::Fail);
+    assert_eq!(name(&world), "rolling_back");
+}
+
+#[test]
 fn instances_that_are_ready_and_held_are_never_late() {
     let mut world = World::with_stable();
     world.ship(release(2).requires(&[Requirement::Signed]));
