@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use airboss_engine::{Input, Outcome};
+use airboss_engine::{Input, Outcome, Seen, SeenArm};
 use airboss_judge::Verdict;
 use airboss_model::evidence::{ItemState, ItemVerdict, Requirement};
 use airboss_model::manifest::Then;
+use airboss_model::target::{InstanceState, Observed, ObservedArm, ObservedInstance};
 use airboss_model::traffic::Weight;
 
 use crate::harness::*;
@@ -187,4 +188,47 @@ fn requests_are_copied_to_a_canary_only_while_it_has_some_users_and_not_all() {
     assert_eq!(copied(&world), percent(20));
     world.run_until_phase("observing 2");
     assert_eq!(copied(&world), Weight::ZERO);
+}
+
+#[test]
+fn of_a_report_what_decisions_rest_on_is_kept_and_stopped_instances_are_not_there() {
+    let instance = |number: u32, state: InstanceState| ObservedInstance {
+        name: format!("checkout-2.{number}"),
+        state,
+        pid: None,
+        address: None,
+        restarts: number,
+        last_error: None,
+    };
+    use InstanceState::{Crashed, Ready, Stopped};
+    let observed = Observed {
+        lane: LANE.parse().unwrap(),
+        generation: 7,
+        epoch: 3,
+        traffic: None,
+        arms: vec![ObservedArm {
+            arm: rollout(2),
+            instances: vec![
+                instance(1, Ready),
+                instance(2, Crashed),
+                instance(3, Stopped),
+            ],
+            failed: Some("it crashed".to_owned()),
+        }],
+        problems: vec!["no room".to_owned()],
+        at: START.parse().unwrap(),
+    };
+    let arm = SeenArm {
+        ready: 1,
+        present: 2,
+        restarts: 6,
+        failed: Some("it crashed".to_owned()),
+    };
+    let seen = Seen {
+        generation: 7,
+        traffic: None,
+        arms: [(rollout(2), arm)].into(),
+        problems: vec!["no room".to_owned()],
+    };
+    assert_eq!(Seen::from(&observed), seen);
 }
