@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use airboss_engine::{Input, Outcome, Seen, SeenArm};
+use airboss_engine::{Cause, Event, Input, Outcome, Seen, SeenArm};
 use airboss_judge::Verdict;
 use airboss_model::evidence::{ItemState, ItemVerdict, Requirement};
 use airboss_model::manifest::Then;
@@ -231,4 +231,51 @@ fn of_a_report_what_decisions_rest_on_is_kept_and_stopped_instances_are_not_ther
         problems: vec!["no room".to_owned()],
     };
     assert_eq!(Seen::from(&observed), seen);
+}
+
+#[test]
+fn whoever_looks_at_the_evidence_is_told_what_is_there_or_what_is_not() {
+    let mut world = World::with_stable();
+    world.ship(release(2).requires(&[Requirement::Signed]));
+    world.forget();
+    world.evidence(2, signed(ItemState::BadlySigned));
+    world.evidence(2, signed(ItemState::Passed));
+    let told = world.messages("evidence_changed");
+    assert!(
+        told[0].contains("evidence: signed (badly signed)"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("the evidence is complete: signed"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn behind_each_decision_stands_somebody_or_a_part_by_name() {
+    let by = |event: Event| {
+        let (by, judged) = event.decided_by()?;
+        Some((by.to_string(), judged))
+    };
+    let said = |name: &str, judged| Some((name.to_owned(), judged));
+    let at = START.parse().unwrap();
+    let started = |cause| Event::RollbackStarted {
+        cause,
+        reason: "why".to_owned(),
+        weight: Weight::ZERO,
+        surge: 0,
+        at,
+    };
+    let other = rollout(3);
+    assert_eq!(by(Event::TargetLost { since: at }), said("agent", false));
+    assert_eq!(by(started(Cause::Judge)), said("evidence", true));
+    assert_eq!(
+        by(started(Cause::Superseded { by: other })),
+        said("checkout-3", false)
+    );
+    let paused = Event::Paused {
+        by: "ana".to_owned(),
+        at,
+    };
+    assert_eq!(by(paused), said("ana", false));
 }
