@@ -8,10 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rate, ring::Ring};
+use crate::{Rate, ring::Ring, season::STRETCH};
 
 /// Cell length in seconds and number of cells of each ring: 1 h, 25 h, 30 days and 2 h.
-const RINGS: [(u64, usize); 3] = [(10, 361), (300, 301), (7200, 361)];
+const RINGS: [(u64, usize); 3] = [(10, 361), (300, 301), (STRETCH, 361)];
 /// The period over which a budget is spent: 30 days.
 pub const PERIOD_SECONDS: u64 = 30 * 86_400;
 

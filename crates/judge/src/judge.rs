@@ -25,6 +25,16 @@ pub enum Silence {
     SourceDown(String),
 }
 
+impl Silence {
+    /// Why there are no measurements, as recordings say it.
+    pub fn why(self) -> String {
+        match self {
+            Self::SourceDown(why) => why,
+            Self::NoData => "it had no measurements".to_owned(),
+        }
+    }
+}
+
 /// What made a tick not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Refused {

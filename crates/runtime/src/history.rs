@@ -15,6 +15,7 @@ use std::sync::Arc;
 use airboss_engine::Lane;
 use airboss_judge::burn::ErrorBudget;
 use airboss_judge::calibration::ENOUGH_SECONDS;
+use airboss_judge::season::STRETCH;
 use airboss_judge::{Calibration, Calibrator, Rate};
 use airboss_model::manifest::{Guardrail, Service, Slo, Strategy, Target};
 use airboss_model::traffic::{Counts, Weight};
@@ -482,7 +483,6 @@ impl History {
 /// The counts of each two hours of a budget's period, newest first, those without requests left
 /// out: what objectives are proposed from.
 pub fn stretches(budget: &ErrorBudget) -> Vec<Rate> {
-    const STRETCH: u64 = 7_200;
     let mut before = Rate::default();
     (1..=airboss_judge::burn::PERIOD_SECONDS / STRETCH)
         .filter_map(|number| {

@@ -1,5 +1,6 @@
 //! The judge of one rollout at work: measurements in, verdicts out, everything recorded first.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,18 +58,10 @@ struct Began {
 
 /// The judge's state as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Snapshot {
-    judge: Judge,
+struct Snapshot<'a> {
+    judge: Cow<'a, Judge>,
     step: Option<usize>,
     #[serde(default)]
-    began: Option<Began>,
-}
-
-/// The same, borrowed.
-#[derive(Serialize)]
-struct Keep<'a> {
-    judge: &'a Judge,
-    step: Option<usize>,
     began: Option<Began>,
 }
 
@@ -147,9 +140,9 @@ impl Judging {
         if let Some(row) = snapshot
             && let Some(kept) = row.snapshot
         {
-            match serde_json::from_str::<Snapshot>(&kept) {
+            match serde_json::from_str::<Snapshot<'_>>(&kept) {
                 Ok(kept) => {
-                    judging.judge = kept.judge;
+                    judging.judge = kept.judge.into_owned();
                     judging.step = kept.step;
                     judging.began = kept.began;
                     judging.ticks = row.tick + 1;
@@ -284,8 +277,8 @@ impl Judging {
         let keep = began.is_some() || self.ticks.is_multiple_of(SNAPSHOT_EVERY);
         let snapshot = keep
             .then(|| {
-                serde_json::to_string(&Keep {
-                    judge: &self.judge,
+                serde_json::to_string(&Snapshot {
+                    judge: Cow::Borrowed(&self.judge),
                     step: judged,
                     began: began.or(self.began),
                 })
@@ -310,10 +303,7 @@ impl Judging {
                 weight,
                 alone,
                 step: began.map(|began| (began.weight, began.next)),
-                silence: evidence.silence.map(|(_, silence)| match silence {
-                    Silence::SourceDown(why) => why,
-                    Silence::NoData => "it had no measurements".to_owned(),
-                }),
+                silence: evidence.silence.map(|(_, silence)| silence.why()),
                 service: Arc::clone(&self.service),
                 config: Arc::clone(&self.config),
                 known: self.known.clone(),
@@ -457,9 +447,9 @@ pub async fn computation(
     store: &dyn Store,
 ) -> Result<Option<Explanation>, StoreError> {
     let (snapshot, rows) = store.evidence_since_snapshot(rollout).await?;
-    let kept = snapshot.and_then(|row| serde_json::from_str::<Snapshot>(&row.snapshot?).ok());
+    let kept = snapshot.and_then(|row| serde_json::from_str::<Snapshot<'_>>(&row.snapshot?).ok());
     Ok(kept.map(|kept| {
-        let mut judge = kept.judge;
+        let mut judge = kept.judge.into_owned();
         for row in rows {
             if let Ok(evidence) = serde_json::from_str::<Evidence>(&row.body) {
                 take(&mut judge, &evidence);

@@ -117,6 +117,8 @@ pub async fn of(site: &Site, snapshot: &Snapshot) -> Result<ReportView> {
         .iter()
         .filter(|row| row.outcome.as_deref() == Some(Outcome::Shipped.as_str()));
     let learnt = snapshot.learnt.as_deref();
+    let slos = learnt.iter().flat_map(|learnt| &learnt.slos);
+    let slos: Vec<_> = slos.map(|slo| (slo, slo.budget.stretches())).collect();
     let stable = snapshot.lane.stable.as_ref().map(|stable| &stable.service);
     Ok(ReportView {
         service: lane.service().to_string(),
@@ -134,11 +136,10 @@ pub async fn of(site: &Site, snapshot: &Snapshot) -> Result<ReportView> {
         changes: shipped
             .take(CHANGES_MAX)
             .flat_map(|row| {
-                let slos = learnt.iter().flat_map(|learnt| &learnt.slos);
-                slos.filter_map(|slo| {
+                slos.iter().filter_map(|(slo, stretches)| {
                     let at = row.ended_at?;
                     let second = u64::try_from(at.as_second()).ok()?;
-                    let delta = season::delta(&slo.budget.stretches(), second);
+                    let delta = season::delta(stretches, second);
                     Some(ChangeView {
                         rollout: row.id.to_string(),
                         at: at.to_string(),

@@ -138,11 +138,7 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// As [`Self::begin`].
     pub fn silence(&mut self, t: u64, silence: Silence) -> Result<()> {
-        let why = match silence {
-            Silence::SourceDown(why) => why,
-            Silence::NoData => "it had no measurements".to_owned(),
-        };
-        let t = self.at(t);
+        let (t, why) = (self.at(t), silence.why());
         push(&mut self.lines, &Mark::Silence { t, why })
     }
 
